@@ -6,7 +6,9 @@
 //! one for an event is valid. The audit follows the settlements.
 
 pub(crate) mod askings;
+mod audited;
 pub mod filter;
+pub mod group_views;
 pub mod groups;
 mod received;
 
@@ -17,15 +19,14 @@ use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
-use flowmeter_engine::live::{How, Letter, Settlement, SettlementItem, Settles, items, parked_item, settlement_item};
+use flowmeter_engine::live::{How, Letter, Settlement, Settles, items, parked_item};
 use flowmeter_engine::node::{Reply, Submission};
-use flowmeter_store::catalog::{Table, count_to};
+use flowmeter_store::catalog::Table;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use crate::audit::{Image, Who};
-use crate::change::ChangeSet;
+use crate::audit::Who;
 pub use crate::corrections::filter::CorrectionFilter;
 use crate::installation::{Installation, Served};
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
@@ -277,7 +278,8 @@ impl Installation {
     }
 
     /// Takes many events of a pipeline out of the queue, committed together. Returns the number of
-    /// entries that were written; events that are settled in the meantime stay as they are.
+    /// entries that were written; events that are settled in the meantime stay as they are. The audit
+    /// follows with [`Installation::audit_settlements`].
     pub fn settle_many(&self, who: &Who, served: &Served, events: Vec<(Correction, How, Vec<u8>)>) -> Result<usize, Refused> {
         served.must_move()?;
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -295,7 +297,6 @@ impl Installation {
             last = placed.map_err(|why| refusal_of(&why))?.position.max(last);
         }
         served.worker().wait_for(last + 1).map_err(|why| refusal_of(&why))?;
-        self.audit_settlements(served).map_err(|why| refusal_of(&why))?;
         Ok(count)
     }
 
@@ -324,69 +325,7 @@ impl Installation {
         let items = u32::from(!event.is_empty());
         Submission::events(head, bytes, items, &**self.clock(), reply).alone()
     }
-
-    /// Writes settlements that are not in the audit yet to it, each once.
-    pub(crate) fn audit_settlements(&self, served: &Served) -> Result<(), Error> {
-        let _change = self.change()?;
-        let cursor = format!("settled/{}", served.kept.id).into_bytes();
-        let from = self.catalog.counter(&cursor)?;
-        let reader = served.worker().ask(move |live| {
-            live.commit()?;
-            let settled = live.outlet().settled();
-            (from < settled.written()).then(|| settled.reader(from)).transpose()
-        })??;
-        let Some(mut reader) = reader else { return Ok(()) };
-        while let Some(entry) = reader.read()? {
-            let mut set = ChangeSet::default();
-            let mut next = from;
-            for (number, item) in items(&entry).filter(|(number, _)| *number >= from) {
-                next = number + 1;
-                if let Some(item) = settlement_item(item) {
-                    self.audit_settlement(&mut set, served, &item)?;
-                }
-            }
-            set.rows.push(count_to(&cursor, next));
-            self.catalog.commit(&set.rows)?;
-        }
-        Ok(())
-    }
-
-    fn audit_settlement(&self, set: &mut ChangeSet, served: &Served, item: &SettlementItem) -> Result<(), Error> {
-        let Settlement { how, who, by, position, number, .. } = &item.settlement;
-        let name = if who.is_empty() { BY_EVENT } else { who.as_str() };
-        let mut who = Who::named(name, served.kept.namespace.as_str());
-        let action = format!("correction.{}", how.name());
-        let Some(number) = *number else {
-            let object = format!("{}#{}", served.kept.name, item.arrival);
-            let after = json!({"arrival": item.arrival, "by": by, "entry": position});
-            return self.audit_in(set, &who, &action, &object, (Value::Null, after));
-        };
-        let object = format!("{}:{}", served.kept.name, Place::first(number));
-        who.request = self.askings.take(served.kept.id, number, name);
-        let before = self.parked_event(served, number)?.map(|event| Image::sent(&event));
-        let after = self.settling_event(*position)?.map(|event| Image::sent(&event));
-        self.audit_in(set, &who, &action, &object, (before.unwrap_or_default(), after.unwrap_or_default()))
-    }
-
-    /// Returns a parked event by its number, as received.
-    fn parked_event(&self, served: &Served, number: u64) -> Result<Option<Vec<u8>>, Error> {
-        let reader = served.worker().ask(move |live| live.outlet().parked().reader(number))?;
-        let Some(entry) = reader?.read()? else { return Ok(None) };
-        let found = items(&entry).find(|(known, _)| *known == number);
-        Ok(found.and_then(|(_, item)| Some(parked_item(item)?.raw.to_vec())))
-    }
-
-    /// Returns the event that counts in the place of a parked one, if the log still has it.
-    fn settling_event(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Ok(mut reader) = self.read_log(position, position + 1) else { return Ok(None) };
-        let Some(entry) = reader.read()? else { return Ok(None) };
-        let lines = Letter::read(&entry.bytes)?.lines.trim_ascii();
-        Ok((!lines.is_empty()).then(|| lines.to_vec()))
-    }
 }
-
-/// The actor in the audit of a parked event that another event superseded.
-const BY_EVENT: &str = "flowmeter";
 
 fn settled_already(correction: &Correction) -> Refused {
     let detail = format!("the event was {:?} already", correction.state).to_lowercase();

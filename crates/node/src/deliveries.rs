@@ -5,6 +5,7 @@
 
 pub mod delivery;
 pub mod probing;
+pub mod reconciling;
 mod states;
 
 use std::sync::Arc;
@@ -12,9 +13,7 @@ use std::sync::Arc;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
-use flowmeter_engine::outbox::{
-    Amount, Attempt, Delivery, DeliveryState, Difference, Part, RecordLog, Records, Report, WindowLimits,
-};
+use flowmeter_engine::outbox::{Attempt, Delivery, DeliveryState, RecordLog, Records, WindowLimits};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -37,6 +36,8 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Deliveries of this record.
     pub record: Option<Uuid>,
+    /// Deliveries of records from this number on.
+    pub first: u64,
     /// Deliveries of records before this number.
     pub before: Option<u64>,
 }
@@ -55,96 +56,6 @@ impl DeliveryView {
     /// Returns the JSON form.
     pub fn shown(&self) -> Box<RawValue> {
         to_raw_value(&self.shown).unwrap_or_default()
-    }
-}
-
-/// The result of comparing a target.
-#[derive(Clone, Debug)]
-pub struct Reconciled {
-    /// Name of the target.
-    pub target: String,
-    /// The differences and the number of mended records; or the error if the target does not
-    /// answer.
-    pub report: Result<(Report, u64), String>,
-}
-
-impl Reconciled {
-    /// Whether the target holds the expected records; `None` if it cannot be read. A target that
-    /// does not answer does not agree.
-    pub fn verdict(&self) -> Option<bool> {
-        self.report.as_ref().map_or(Some(false), |(report, _)| report.verdict())
-    }
-
-    /// Returns the JSON form.
-    pub fn shown(&self) -> Box<RawValue> {
-        let (report, mended) = match &self.report {
-            Ok(found) => found,
-            Err(why) => return to_raw_value(&json!({"target": self.target, "error": why})).unwrap_or_default(),
-        };
-        let is_asked = !report.unreadable;
-        let periods = report.periods.iter().map(|((meter_type, start, end), sums)| ShownPeriod {
-            meter_type,
-            period_start: start,
-            period_end: end,
-            flushed: ShownSum::of(&sums.flushed),
-            held: is_asked.then(|| ShownSum::of(&sums.held)),
-            missing: is_asked.then_some(sums.missing),
-            different: is_asked.then_some(sums.different),
-            known: is_asked.then_some(sums.known),
-        });
-        let shown = ShownReport {
-            target: &self.target,
-            asked: is_asked,
-            agrees: report.verdict(),
-            periods: periods.collect(),
-            differences: &report.differences,
-            difference_count: report.difference_count,
-            sent_again: *mended,
-        };
-        to_raw_value(&shown).unwrap_or_default()
-    }
-}
-
-/// A report in its JSON form. Sums are written as they are, without parsing their digits again.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownReport<'r> {
-    target: &'r str,
-    /// Whether the target's records can be read.
-    asked: bool,
-    agrees: Option<bool>,
-    periods: Vec<ShownPeriod<'r>>,
-    differences: &'r [Difference],
-    difference_count: u64,
-    sent_again: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownPeriod<'r> {
-    meter_type: &'r str,
-    period_start: &'r str,
-    period_end: &'r str,
-    flushed: ShownSum,
-    held: Option<ShownSum>,
-    missing: Option<u64>,
-    different: Option<u64>,
-    known: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct ShownSum {
-    records: u64,
-    /// Records that are revisions of earlier ones.
-    revisions: u64,
-    /// The sum of the newest revisions of each period of a meter; null beyond 38 digits.
-    value: Option<Box<RawValue>>,
-}
-
-impl ShownSum {
-    fn of(amount: &Amount) -> ShownSum {
-        let value = amount.value.get().and_then(|value| RawValue::from_string(value.to_string()).ok());
-        ShownSum { records: amount.records, revisions: amount.revisions, value }
     }
 }
 
@@ -273,7 +184,7 @@ impl Installation {
             if filter.target.as_ref().is_some_and(|wanted| wanted != courier.id()) {
                 continue;
             }
-            let begin = if way < first_way { first + 1 } else { first };
+            let begin = if way < first_way { first + 1 } else { first }.max(filter.first);
             let of_target = match has_story {
                 true => self.with_story(served, courier, begin, limit, filter)?,
                 false => self.all(served, courier, begin, limit, filter)?,
@@ -462,35 +373,6 @@ impl Installation {
             count += courier.resend(numbers, audited).map_err(at)?.len() as u64 + in_window;
         }
         Ok(count)
-    }
-
-    /// Compares flushed records with those that targets hold.
-    pub fn reconcile(
-        &self,
-        who: &Who,
-        pipeline: &str,
-        target: Option<&str>,
-        ends: (Timestamp, Timestamp),
-        mend: bool,
-    ) -> Result<Vec<Reconciled>, Refused> {
-        let pipeline = self.pipeline(&who.namespace, pipeline)?;
-        let served = self.served_of(pipeline.id).ok_or_else(|| not_at_work(&pipeline.name))?;
-        let part = Part { first: 0, until: served.delivery.end(), ends_from: ends.0, ends_before: ends.1 };
-        let mut found = Vec::new();
-        for courier in served.delivery.couriers() {
-            if target.is_some_and(|wanted| wanted != courier.id()) {
-                continue;
-            }
-            let change = json!({"target": courier.id()});
-            let audited = || self.audited(who, "delivery.mend", &pipeline.name, Value::Null, change);
-            let audited = mend.then(audited).transpose().map_err(|why| refusal_of(&why))?;
-            let report = courier.compare(part, audited).map_err(|why| why.to_string());
-            found.push(Reconciled { target: courier.id().to_owned(), report });
-        }
-        match (found.is_empty(), target) {
-            (true, Some(target)) => Err(not_found("target", target)),
-            _ => Ok(found),
-        }
     }
 }
 

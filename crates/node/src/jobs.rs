@@ -2,158 +2,125 @@
 //!
 //! A job takes what matches when it begins, up to a moment that the request names, so that later
 //! arrivals are not swept in. It outlives the request, its progress can be read, and it can be
-//! canceled; what is done stays done. Jobs are in memory: a restart ends and forgets them.
+//! canceled; what is done stays done. Jobs are in the catalog: one that was at work when the server
+//! ended has failed, and says so.
 
 mod changes;
 mod corrections;
 mod deliveries;
 mod exports;
+mod job;
+mod reconciliation;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
+use flowmeter_store::catalog::{Catalog, Change, Table, key_of};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::audit::Who;
 use crate::background::{self, Yields};
 use crate::installation::Installation;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
+use crate::rows::{kept, put};
 
 pub use changes::FieldChanges;
 pub use corrections::{CorrectionChange, CorrectionWish, EventSelector};
 pub use deliveries::{DeliveryAction, DeliverySelector, DeliveryWish};
-pub(crate) use exports::{EXPORTS_FOLDER, remove_files};
+pub(crate) use exports::EXPORTS_FOLDER;
 pub use exports::{ExportFormat, ExportWish};
+pub use job::{Job, JobAction, JobKind, JobState};
 
 /// Jobs that are remembered.
 const KEPT_MAX: usize = 200;
 /// Jobs that run at the same time.
 const RUNNING_MAX: usize = 4;
+/// Jobs whose file or result is kept.
+const OUTPUTS_MAX: usize = 20;
+/// Nanoseconds after which the progress of a job is written to the catalog again.
+const KEPT_EVERY: i64 = 1_000_000_000;
+/// The error of a job that the end of the server cut short.
+const CUT_SHORT: &str = "the server ended before the job did; what is done stays done: begin a new job for the rest";
 
-/// The state of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobState {
-    /// Counted only; nothing was changed.
-    DryRun,
-    Running,
-    /// It stops after its current batch.
-    Canceling,
-    Canceled,
-    Done,
-    /// It ended with an error.
-    Failed,
+/// The newest jobs, as the catalog has them.
+pub struct Jobs {
+    catalog: Arc<dyn Catalog>,
+    jobs: Mutex<BTreeMap<u64, Job>>,
 }
-
-impl JobState {
-    /// All states of a job.
-    pub const ALL: [JobState; 6] =
-        [JobState::DryRun, JobState::Running, JobState::Canceling, JobState::Canceled, JobState::Done, JobState::Failed];
-
-    /// Returns the name in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            JobState::DryRun => "dry-run",
-            JobState::Running => "running",
-            JobState::Canceling => "canceling",
-            JobState::Canceled => "canceled",
-            JobState::Done => "done",
-            JobState::Failed => "failed",
-        }
-    }
-
-    /// Whether it still works.
-    fn is_at_work(self) -> bool {
-        matches!(self, JobState::Running | JobState::Canceling)
-    }
-}
-
-/// A job, its progress and its result.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// `J-` and its number; empty until it is added.
-    pub id: String,
-    /// The namespace of its author.
-    pub namespace: String,
-    /// `corrections`, `deliveries` or `export`.
-    pub kind: &'static str,
-    /// The action: `reprocess`, `discard`, `resend`, `skip`, `records`.
-    pub action: &'static str,
-    /// The pipeline; empty for all.
-    pub pipeline: String,
-    /// The reason that its author gave.
-    pub reason: String,
-    /// The key that began it.
-    pub by: String,
-    /// The moment up to which it takes things.
-    pub up_to: Timestamp,
-    pub started_at: Timestamp,
-    pub ended_at: Option<Timestamp>,
-    pub state: JobState,
-    /// Number of things that it takes.
-    pub matched: u64,
-    /// Number of things that are done.
-    pub done: u64,
-    /// Number of things that could not be done.
-    pub failed: u64,
-    /// Number of things by outcome.
-    pub by_outcome: BTreeMap<&'static str, u64>,
-    /// The error that ended it.
-    pub error: Option<String>,
-    /// The file that it wrote.
-    pub file: Option<PathBuf>,
-    /// Of a dry run that changes events: some of them, changed.
-    pub sample: Option<Value>,
-}
-
-impl Job {
-    /// Returns it as the API shows it.
-    pub fn shown(&self) -> Value {
-        let has_file = self.state == JobState::Done && self.file.is_some();
-        let mut shown = json!({
-            "jobId": self.id, "kind": self.kind, "action": self.action, "pipeline": self.pipeline, "reason": self.reason,
-            "by": self.by, "upTo": self.up_to.to_string(), "startedAt": self.started_at.to_string(),
-            "endedAt": self.ended_at.map(|at| at.to_string()), "state": self.state.name(), "matched": self.matched,
-            "done": self.done, "failed": self.failed, "byOutcome": self.by_outcome, "error": self.error,
-            "file": has_file.then(|| format!("/api/v1/jobs/{}/file", self.id)), "undo": Value::Null,
-        });
-        if let Some(sample) = &self.sample {
-            shown["sample"] = sample.clone();
-        }
-        shown
-    }
-}
-
-/// All jobs since the server started.
-#[derive(Debug, Default)]
-pub struct Jobs(Mutex<BTreeMap<u64, Job>>);
 
 impl Jobs {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads the jobs of the catalog. Those that were at work have failed at `now`.
+    ///
+    /// # Errors
+    /// The catalog cannot be read or written.
+    pub(crate) fn open(catalog: Arc<dyn Catalog>, now: Timestamp) -> Result<Jobs, Error> {
+        let mut jobs = BTreeMap::new();
+        let mut changes = Vec::new();
+        for (key, value) in catalog.scan(Table::Jobs, b"", None, usize::MAX)? {
+            let Ok(number) = key.try_into().map(u64::from_be_bytes) else { continue };
+            let mut job: Job = kept(&value)?;
+            if job.state.is_at_work() {
+                job.end(Some(CUT_SHORT.to_owned()), now);
+                changes.push(row(number, &job));
+            }
+            jobs.insert(number, job);
+        }
+        if !changes.is_empty() {
+            catalog.commit(&changes)?;
+        }
+        Ok(Jobs { catalog, jobs: Mutex::new(jobs) })
     }
 
-    /// Adds a job, and forgets the oldest ones that have ended.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a job its number and id, and adds it.
     fn add(&self, mut job: Job) -> Result<(u64, Job), Refused> {
         let mut jobs = self.lock();
         if jobs.values().filter(|job| job.state.is_at_work()).count() >= RUNNING_MAX {
             let detail = format!("{RUNNING_MAX} jobs are running; wait for one of them, or cancel one");
             return Err(Box::new(Refusal::new(RefusalKind::Overloaded, detail).retry_after(10)));
         }
-        // Numbers continue with the seconds of the clock, so that no id names two jobs, one before a
-        // restart of the server and one after it.
+        // Numbers continue with the seconds of the clock, so that no id names two jobs.
         let seconds = u64::try_from(job.started_at.nanos() / 1_000_000_000).unwrap_or(0);
         let number = jobs.last_key_value().map_or(seconds, |(number, _)| seconds.max(number + 1));
         job.id = format!("J-{number:08}");
         jobs.insert(number, job.clone());
-        while jobs.len() > KEPT_MAX {
-            let Some(oldest) = jobs.iter().find(|(_, job)| !job.state.is_at_work()).map(|(number, _)| *number) else { break };
-            if let Some(Job { file: Some(file), .. }) = jobs.remove(&oldest) {
-                drop(std::fs::remove_file(file));
-            }
-        }
         Ok((number, job))
+    }
+
+    /// Writes a job to the catalog together with `more`. Removes the oldest jobs that have ended, and
+    /// the outputs of those before the newest.
+    fn keep(&self, number: u64, more: Vec<Change>) -> Result<(), Error> {
+        let (changes, files) = {
+            let mut jobs = self.lock();
+            let mut changes = more;
+            let mut files = Vec::new();
+            while jobs.len() > KEPT_MAX {
+                let Some(oldest) = jobs.iter().find(|(_, job)| !job.state.is_at_work()).map(|(number, _)| *number) else { break };
+                files.extend(jobs.remove(&oldest).and_then(|job| job.file));
+                changes.push(Change::Remove(Table::Jobs, key_of(oldest).to_vec()));
+            }
+            let with_output = jobs.iter_mut().rev().filter(|(_, job)| job.file.is_some() || job.result.is_some());
+            for (number, job) in with_output.skip(OUTPUTS_MAX) {
+                files.extend(job.file.take());
+                job.result = None;
+                changes.push(row(*number, job));
+            }
+            changes.extend(jobs.get(&number).map(|job| row(number, job)));
+            (changes, files)
+        };
+        self.catalog.commit(&changes)?;
+        for file in files {
+            // It may have been removed by hand.
+            drop(std::fs::remove_file(file));
+        }
+        Ok(())
     }
 
     fn change(&self, number: u64, change: impl FnOnce(&mut Job)) {
@@ -201,38 +168,58 @@ impl Drop for Ending {
 
 /// The progress of a job at work.
 struct Progress<'j> {
-    jobs: &'j Jobs,
+    installation: &'j Installation,
     number: u64,
+    /// The time at which it was last written to the catalog.
+    kept: Mutex<Timestamp>,
 }
 
 impl Progress<'_> {
     /// Notes things that are done, with their outcome.
-    fn done(&self, outcome: &'static str, count: u64) {
-        self.jobs.change(self.number, |job| {
+    fn done(&self, outcome: &str, count: u64) {
+        self.change(|job| {
             job.done += count;
-            if count > 0 {
-                *job.by_outcome.entry(outcome).or_default() += count;
-            }
+            job.count(outcome, count);
         });
     }
 
     /// Notes things that could not be done, with their outcome.
-    fn failed(&self, outcome: &'static str, count: u64) {
-        self.jobs.change(self.number, |job| {
+    fn failed(&self, outcome: &str, count: u64) {
+        self.change(|job| {
             job.failed += count;
-            if count > 0 {
-                *job.by_outcome.entry(outcome).or_default() += count;
-            }
+            job.count(outcome, count);
         });
+    }
+
+    /// Notes one thing more that the job takes.
+    fn matched(&self) {
+        self.installation.jobs.change(self.number, |job| job.matched += 1);
     }
 
     /// Notes the file that the job writes.
     fn writes(&self, file: PathBuf) {
-        self.jobs.change(self.number, |job| job.file = Some(file));
+        self.installation.jobs.change(self.number, |job| job.file = Some(file));
+    }
+
+    /// Notes what the job found.
+    fn found(&self, result: Box<RawValue>) {
+        self.installation.jobs.change(self.number, |job| job.result = Some(result));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Job)) {
+        self.installation.jobs.change(self.number, change);
+        let now = self.installation.wall();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.nanos().saturating_sub(kept.nanos()) >= KEPT_EVERY {
+            *kept = now;
+            if let Err(why) = self.installation.jobs.keep(self.number, Vec::new()) {
+                tracing::warn!("the progress of job J-{:08} could not be written: {why}", self.number);
+            }
+        }
     }
 
     fn is_canceled(&self) -> bool {
-        self.jobs.lock().get(&self.number).is_none_or(|job| job.state == JobState::Canceling)
+        self.installation.jobs.lock().get(&self.number).is_none_or(|job| job.state == JobState::Canceling)
     }
 }
 
@@ -249,7 +236,7 @@ impl Installation {
     }
 
     /// Returns a job that has not begun.
-    fn new_job(&self, who: &Who, kind: &'static str, action: &'static str, up_to: Option<Timestamp>) -> Job {
+    fn new_job(&self, who: &Who, kind: JobKind, action: JobAction, up_to: Option<Timestamp>) -> Job {
         let now = self.now();
         Job {
             id: String::new(),
@@ -269,6 +256,7 @@ impl Installation {
             by_outcome: BTreeMap::new(),
             error: None,
             file: None,
+            result: None,
             sample: None,
         }
     }
@@ -281,23 +269,22 @@ impl Installation {
         selector: &Value,
         work: impl FnOnce(&Installation, &Progress<'_>) -> Result<(), String> + Send + 'static,
     ) -> Result<Job, Refused> {
-        let action = match job.kind {
-            "corrections" => "correction.job",
-            "deliveries" => "delivery.job",
-            _ => "export.job",
-        };
-        let after = json!({"action": job.action, "matched": job.matched, "selector": selector});
+        let (kind, after) = (job.kind, json!({"action": job.action.name(), "matched": job.matched, "selector": selector}));
         let (number, job) = self.jobs.add(job)?;
-        let noted = self.note_audit(who, action, &job.id, Value::Null, after);
+        let audited = self.change().and_then(|_change| {
+            let entry = self.audited(who, kind.audited_as(), &job.id, Value::Null, after)?;
+            self.jobs.keep(number, entry)
+        });
         let installation = Arc::clone(self);
         let run = move || {
             // A panic ends the job too: it must not hold its place for ever.
             let mut ending = Ending { installation, number, error: Some("the job broke off".to_owned()) };
-            let progress = Progress { jobs: &ending.installation.jobs, number };
+            let kept = Mutex::new(ending.installation.wall());
+            let progress = Progress { installation: &ending.installation, number, kept };
             let ended = work(&ending.installation, &progress);
             ending.error = ended.err();
         };
-        let spawned = noted.and_then(|()| background::spawn("job", Yields::Wholly, run).map(drop));
+        let spawned = audited.and_then(|()| background::spawn("job", Yields::Wholly, run).map(drop));
         if let Err(why) = spawned {
             self.end_job(number, Some(why.to_string()));
             return Err(refusal_of(&why));
@@ -307,14 +294,13 @@ impl Installation {
 
     fn end_job(&self, number: u64, error: Option<String>) {
         let now = self.now();
-        self.jobs.change(number, |job| {
-            job.state = match (&error, job.state) {
-                (Some(_), _) => JobState::Failed,
-                (None, JobState::Canceling) => JobState::Canceled,
-                (None, _) => JobState::Done,
-            };
-            job.error = error;
-            job.ended_at = Some(now);
-        });
+        self.jobs.change(number, |job| job.end(error, now));
+        if let Err(why) = self.jobs.keep(number, Vec::new()) {
+            tracing::error!("the end of job J-{number:08} could not be written, so a restart will call it failed: {why}");
+        }
     }
+}
+
+fn row(number: u64, job: &Job) -> Change {
+    put(Table::Jobs, key_of(number).to_vec(), job)
 }

@@ -156,6 +156,21 @@ impl Served {
         Ok((found, next))
     }
 
+    /// Returns the number of the first record that was flushed at an instant or later; that of the next
+    /// record, if all are older. Records are in the order of flushing.
+    pub fn record_flushed_at(&self, at: Timestamp) -> Result<u64, Error> {
+        let (mut from, mut until) = self.records_extent()?;
+        while from < until {
+            let middle = u64::midpoint(from, until);
+            let (found, _) = self.records_between(middle, until, 1, |_| true)?;
+            match found.first() {
+                Some(record) if record.flushed_at < at.nanos() => from = record.number + 1,
+                _ => until = middle,
+            }
+        }
+        Ok(from)
+    }
+
     /// Returns the numbers of records that may have a value, in order.
     pub(crate) fn numbers_of(&self, key: RecordKey, value: &str) -> Result<Vec<u64>, Error> {
         self.records_index.numbers(key, value, self.board().records())

@@ -42,3 +42,78 @@ pub(crate) fn content_tag<T: Serialize>(row: &T) -> String {
     let bytes = serde_json::to_vec(row).unwrap_or_default();
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes))
 }
+
+/// Instants as RFC 3339 with nanoseconds, which people can read in the file.
+pub(crate) mod instant {
+    use flowmeter_core::time::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Vec::with_capacity(30);
+        at.write_nanos(&mut text);
+        serializer.collect_str(&String::from_utf8_lossy(&text))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+    }
+
+    pub(crate) mod optional {
+        use super::{Deserialize, Deserializer, Error, Serializer, Timestamp};
+
+        pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => super::serialize(at, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+            let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+            let at = Timestamp::parse_rfc3339(text.as_bytes());
+            at.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+        }
+    }
+}
+
+/// Statuses and types of sessions by their names.
+pub(crate) mod named {
+    use flowmeter_core::session::{RunType, Status};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) trait Named: Copy {
+        fn name(self) -> &'static str;
+        fn named(name: &str) -> Option<Self>;
+    }
+
+    impl Named for Status {
+        fn name(self) -> &'static str {
+            Status::name(self)
+        }
+
+        fn named(name: &str) -> Option<Status> {
+            Status::named(name)
+        }
+    }
+
+    impl Named for RunType {
+        fn name(self) -> &'static str {
+            RunType::name(self)
+        }
+
+        fn named(name: &str) -> Option<RunType> {
+            RunType::named(name)
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+    pub(crate) fn serialize<T: Named, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(value.name())
+    }
+
+    pub(crate) fn deserialize<'de, T: Named, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        T::named(&name).ok_or_else(|| D::Error::custom(format!("`{name}` is not one of the names")))
+    }
+}

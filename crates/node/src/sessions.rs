@@ -6,11 +6,13 @@ pub(crate) mod events;
 pub mod feeding;
 pub mod finishing;
 pub mod following;
+mod kept;
 pub mod retention;
 pub mod scheduling;
 pub mod telling;
 
 pub use counts::counts;
+pub use kept::{KeptSession, SessionFilter};
 
 use std::sync::Arc;
 
@@ -21,7 +23,6 @@ use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog::{Change, Table, count_to, key_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use crate::audit::Who;
 use crate::installation::Installation;
@@ -31,63 +32,6 @@ use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::rows::{kept, put};
 use crate::sessions::telling::updates;
 use crate::tables::reading::ReadTables;
-
-/// A session as the catalog keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeptSession {
-    /// The id, `R-00000001` and so on.
-    pub session_id: String,
-    /// A number that counts up.
-    pub number: u64,
-    /// Id of the pipeline.
-    pub pipeline_id: Uuid,
-    /// Name of the pipeline.
-    pub pipeline: String,
-    /// The namespace of the session.
-    pub namespace: String,
-    /// The version with which it began.
-    pub version: u32,
-    /// The type, `NORMAL` or `DEBUG`.
-    pub session_run_type: String,
-    /// The status at present.
-    pub session_status: String,
-    /// The time of its start.
-    pub session_start_time: String,
-    /// The time of its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_end_time: Option<String>,
-    /// The error that ended it, if there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Whether a fault ended it that a person must look at.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_broken: bool,
-    /// Two starts with the same key are one session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unique_key: Option<String>,
-    /// The entry of the log with which it began.
-    #[serde(default)]
-    pub position: u64,
-    /// The clock of a session that ends with its input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<String>,
-    /// Options of sources for this session alone, by the id of the source.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub sources: Map<String, Value>,
-    /// The time at which the pipeline's schedule made it due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<String>,
-    /// How often the run that was due then has failed before.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub attempt: u32,
-    /// The counts of the pipeline at its start.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub counts_before: Value,
-    /// The counts at its end.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub counts: Value,
-}
 
 /// The options of a session that is started.
 #[derive(Clone, Debug, Default)]
@@ -120,35 +64,9 @@ pub struct SessionEvent {
     pub payload: Value,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 const SESSIONS: &[u8] = b"sessions";
 /// Sessions that are examined at once.
 const SESSIONS_AT_ONCE: usize = 100;
-
-impl KeptSession {
-    /// Returns the status of the session.
-    pub fn status(&self) -> Status {
-        Status::named(&self.session_status).unwrap_or(Status::Failed)
-    }
-
-    /// Returns the clock of a session that ends with its input. Sessions of older programs have the time
-    /// of their start.
-    pub(crate) fn clock(&self, plan: &Plan) -> Option<Timestamp> {
-        let text = self.as_of.as_ref().unwrap_or(&self.session_start_time);
-        plan.is_bounded().then(|| Timestamp::parse_rfc3339(text.as_bytes())).flatten()
-    }
-
-    pub(crate) fn session(&self, plan: &Plan) -> Session {
-        let run_type = if self.session_run_type == RunType::Debug.name() { RunType::Debug } else { RunType::Normal };
-        let at = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).unwrap_or_default();
-        let ended_at = self.session_end_time.as_deref().map(at);
-        Session::new(self.number, run_type, plan, at(&self.session_start_time)).kept(self.status(), ended_at, self.error.clone())
-    }
-}
 
 /// Checks the options of a session against its plan.
 fn check_options(plan: &Plan, options: &StartOptions) -> Result<(), Refused> {
@@ -204,10 +122,9 @@ impl Installation {
         self.prepare_tables(who, &plan, read)?;
         let StartOptions { unique_key, as_of, sources, due, attempt } = options;
         let mut session = self.new_session(pipeline, RunType::Normal, unique_key).map_err(|why| refusal_of(&why))?;
-        (session.sources, session.due, session.attempt) = (sources, due.map(|due| due.to_string()), attempt);
+        (session.sources, session.due, session.attempt) = (sources, due, attempt);
         session.position = self.beginning(pipeline).map_err(|why| refusal_of(&why))?;
-        let at_start = || session.session_start_time.clone();
-        session.as_of = compiled.plan.is_bounded().then(|| as_of.map_or_else(at_start, |as_of| as_of.to_string()));
+        session.as_of = compiled.plan.is_bounded().then(|| as_of.unwrap_or(session.session_start_time));
         if let Some(resting) = self.served_of(pipeline.id) {
             session.counts_before = counts(&compiled.plan, &resting.board().totals());
         }
@@ -259,9 +176,9 @@ impl Installation {
             pipeline: pipeline.name.clone(),
             namespace: pipeline.namespace.clone(),
             version: pipeline.version,
-            session_run_type: run_type.name().to_owned(),
-            session_status: Status::NeverRun.name().to_owned(),
-            session_start_time: self.now().to_string(),
+            session_run_type: run_type,
+            session_status: Status::NeverRun,
+            session_start_time: self.now(),
             session_end_time: None,
             error: None,
             is_broken: false,
@@ -277,7 +194,7 @@ impl Installation {
     }
 
     pub(crate) fn session_of_key(&self, pipeline: &KeptPipeline, key: &str) -> Result<Option<KeptSession>, Error> {
-        let all = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
+        let all = self.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, usize::MAX)?;
         Ok(all.into_iter().find(|session| session.unique_key.as_deref() == Some(key)))
     }
 
@@ -287,8 +204,8 @@ impl Installation {
         let now = self.now();
         let event = session.take(trigger, now).map_err(|why| Error::new(Kind::Invalid, why.to_string()))?;
         let mut after = kept.clone();
-        after.session_status = event.status.name().to_owned();
-        after.session_end_time = session.ended_at.map(|at| at.to_string());
+        after.session_status = event.status;
+        after.session_end_time = session.ended_at;
         let payload = serde_json::from_str(&event.to_json()).unwrap_or_default();
         let mut told = vec![(STATUS, payload)];
         if session.status().is_final() {
@@ -314,9 +231,11 @@ impl Installation {
     pub(crate) fn still(&self, number: u64, believed: Status) -> Result<(), Error> {
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(number))? else { return Ok(()) };
         let session: KeptSession = kept(&bytes)?;
-        match session.status() == believed {
+        match session.session_status == believed {
             true => Ok(()),
-            false => Err(Error::new(Kind::Invalid, format!("the session is {} by now, not {believed}", session.session_status))),
+            false => {
+                Err(Error::new(Kind::Invalid, format!("the session is {} by now, not {believed}", session.session_status.name())))
+            }
         }
     }
 
@@ -331,7 +250,7 @@ impl Installation {
         let stepped = session.session(&plan).take(trigger, self.now());
         // A step that the status does not allow is refused below.
         let after = stepped.map_or(Value::Null, |event| json!({"status": event.status.name()}));
-        let audited = self.audited(who, &action, id, json!({"status": session.session_status}), after).map_err(at)?;
+        let audited = self.audited(who, &action, id, json!({"status": session.session_status.name()}), after).map_err(at)?;
         let served = self.served_of(pipeline.id).filter(|served| served.session() == session.number);
         if trigger == Trigger::Cancel
             && let Some(served) = &served
@@ -376,8 +295,7 @@ impl Installation {
     pub fn sessions(
         &self,
         namespace: &str,
-        pipeline: Option<Uuid>,
-        status: Option<Status>,
+        filter: &SessionFilter,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<KeptSession>, Error> {
@@ -389,9 +307,7 @@ impl Installation {
             before = Some(last.clone());
             for (_, value) in &page {
                 let session: KeptSession = kept(value)?;
-                let wanted = session.namespace == namespace
-                    && pipeline.is_none_or(|pipeline| session.pipeline_id == pipeline)
-                    && status.is_none_or(|status| session.status() == status);
+                let wanted = session.namespace == namespace && filter.takes(&session);
                 if wanted {
                     found.push(session);
                 }

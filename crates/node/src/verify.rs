@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use flowmeter_core::aggregation::Aggregation;
 use flowmeter_core::partition::{Birth, Meter};
-use flowmeter_core::time::Timestamp;
 use flowmeter_engine::live::{Beginning, Home, Live, LiveSettings, LogCommand, folder_of, items, record_item};
 use flowmeter_engine::{Error, Kind};
 use flowmeter_store::archive;
@@ -165,7 +164,7 @@ impl Verifying {
         for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
             let session: KeptSession = kept(&value)?;
             if session.pipeline_id == self.pipeline.id {
-                let at = Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default();
+                let at = session.session_start_time;
                 let namespace = session.namespace.clone();
                 return Ok(Beginning { namespace, version: session.version, position: session.position, at });
             }

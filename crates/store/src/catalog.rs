@@ -63,11 +63,13 @@ pub enum Table {
     History,
     /// Versions of tables, by namespace and name.
     Tables,
+    /// Jobs over many things, by number.
+    Jobs,
 }
 
 impl Table {
     /// All tables in order.
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -91,6 +93,7 @@ impl Table {
         Table::BrowserSessions,
         Table::History,
         Table::Tables,
+        Table::Jobs,
     ];
 
     /// Returns the table with a name.
@@ -123,6 +126,7 @@ impl Table {
             Table::BrowserSessions => "browser_sessions",
             Table::History => "history",
             Table::Tables => "tables",
+            Table::Jobs => "jobs",
         }
     }
 }

@@ -368,7 +368,7 @@ export interface components {
         DeliveryFilter: {
             /**
              * Format: date-time
-             * @description Last attempted at this instant or later
+             * @description Last attempted at this instant or later; with reconcile, periods that end then
              */
             from?: string | null;
             pipeline: string;
@@ -380,7 +380,7 @@ export interface components {
             target?: string | null;
             /**
              * Format: date-time
-             * @description Last attempted before this instant
+             * @description Last attempted before this instant; with reconcile, periods that end before it
              */
             to?: string | null;
         };
@@ -805,7 +805,7 @@ export interface components {
         /** @description A job, its progress and its result. */
         Job: {
             /** @enum {string} */
-            action: "reprocess" | "discard" | "resend" | "skip" | "records";
+            action: "reprocess" | "discard" | "resend" | "skip" | "reconcile" | "records";
             /** @description The name of the key that began it */
             by: string;
             /** @description The number of things by outcome */
@@ -829,6 +829,8 @@ export interface components {
             /** @description Empty if it may take several */
             pipeline: string;
             reason: string;
+            /** @description What a comparison found; null if there is none. It is not in lists */
+            result?: components["schemas"]["Reconciliation"] | null;
             /** @description In a dry run that changes fields: up to 100 of the events, the oldest first */
             sample?: {
                 /** @description Events as they would be sent again */
@@ -1259,15 +1261,20 @@ export interface components {
                 [key: string]: Json;
             };
         };
-        /** @description A job over deliveries. To skip deliveries, a reason is needed. */
+        /** @description A job over deliveries. To skip deliveries, a reason is needed. To reconcile, a filter is needed, with pipeline, and target, from and to (of the period's end) if wanted; the result is in the job. */
         NewDeliveryJob: {
             /** @enum {string} */
-            action: "resend" | "skip";
+            action: "resend" | "skip" | "reconcile";
             /**
              * @description True counts what the job would take and does nothing
              * @default false
              */
             dryRun?: boolean;
+            /**
+             * @description With reconcile: true sends again what is missing or different
+             * @default false
+             */
+            mend?: boolean;
             /** @description The reason, which the audit keeps */
             reason?: string;
             selector: components["schemas"]["DeliverySelector"];

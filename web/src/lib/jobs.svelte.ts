@@ -3,7 +3,7 @@ import type { Job, JobPage } from './api-types';
 import { get, me } from './api.svelte';
 import { now } from './time';
 
-const NAMES: Record<string, string> = { discard: 'Discard', reprocess: 'Send again', resend: 'Resend', skip: 'Skip', records: 'Export' };
+const NAMES: Record<string, string> = { discard: 'Discard', reprocess: 'Send again', resend: 'Resend', skip: 'Skip', reconcile: 'Reconcile', records: 'Export' };
 
 /** Names what a job does. */
 export const jobName = (job: Job): string => NAMES[job.action] ?? job.action;

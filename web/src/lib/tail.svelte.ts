@@ -8,6 +8,8 @@ import { unknownFilter } from './load.svelte';
 export type Row = ReceivedEvent | TailedEvent;
 /** Rows that are kept. */
 export const SHOWN = 60;
+/** Pages without a row that are passed, each of many events, to find the newest one. */
+const LOOKS_MAX = 10;
 const SLOTS = 3;
 const POLL_MS = 2_000;
 const RETRY_MS = 3_000;
@@ -83,9 +85,14 @@ export class Tail {
   /** Takes the newest events that are not shown yet. Returns false if the server did not answer with them. */
   private async newest(turn: number): Promise<boolean> {
     try {
-      const page = await get<EventPage>(url('/api/v1/events', { ...this.query, order: 'desc', limit: 40 }));
-      if (turn !== this.turn) return false;
-      this.take(page.items);
+      let cursor = '';
+      for (let looked = 0; looked < LOOKS_MAX; looked++) {
+        const page = await get<EventPage>(url('/api/v1/events', { ...this.query, order: 'desc', limit: 40, cursor }));
+        if (turn !== this.turn) return false;
+        this.take(page.items);
+        cursor = page.nextCursor ?? '';
+        if (page.items.length || !cursor || this.rows.length) break;
+      }
       this.problem = null;
       this.broken = false;
       return true;

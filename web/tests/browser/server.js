@@ -33,7 +33,7 @@ export function serve(name, { env = {}, settings = [], listen = '127.0.0.1:0', f
   return new Promise((resolve, reject) => {
     const child = spawn(binary, args, { env: { ...clear, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     children.add(child);
-    const one = { base: '', log: '', folder: fresh, stop: () => stop(child) };
+    const one = { base: '', log: '', folder: fresh, pid: child.pid, stop: () => stop(child) };
     const look = (chunk) => {
       one.log += chunk;
       const found = /dashboard: (http\S+?)\/?\s/.exec(one.log);

@@ -7,7 +7,7 @@ import { biller, serve } from './server.js';
 
 /** A reason that only survives if it is percent-encoded. */
 const WHY = 'prøve 🧾, 100 %';
-const MANY = 1500;
+const MANY = 6000;
 
 export default async function work(world) {
   const target = await biller();
@@ -37,12 +37,13 @@ export default async function work(world) {
   await dialog.locator('label:has-text("Value") input').fill('found@shop');
   await act('Send events again');
   const cancel = page.locator('section[aria-label^="Job"] button:has-text("Cancel")');
-  await cancel.click({ timeout: 10_000 }).catch(() => undefined);
+  await cancel.click({ timeout: 10_000 }).then(() => act('Cancel the job'), () => undefined);
   const job = await ended();
   const done = `${job.done} of ${job.matched}, ${job.state}`;
   check('a canceled job stops', job.state === 'canceled' && job.done < job.matched, done);
   await page.waitForSelector('section[aria-label^="Job"] >> text=Canceled', { timeout: 10_000 }).catch(() => undefined);
   check('the page shows how far it came', (await main()).includes(`${job.done.toLocaleString('en')} of ${job.matched.toLocaleString('en')}`), `${done}: ${(await main()).slice(0, 300)}`);
+  check('the reason of a cancel is in the audit', (await audit('job.cancel')).reason === WHY, JSON.stringify(await audit('job.cancel')));
   const left = (await api('corrections/groups')).items.find((found) => found.groupId === group.groupId).open;
   check('what was done stays done, the rest is open', job.byOutcome && left === MANY - job.done, `${left} open, ${done}`);
   check('a job has its reason in the audit', (await audit('correction.job')).reason === WHY && (await audit('correction.job')).object === job.jobId, JSON.stringify(await audit('correction.job')));

@@ -76,6 +76,7 @@ fn ids(server: &Server) -> BTreeMap<&'static str, String> {
         ("/api/v1/records/{recordId}", first("/api/v1/records?pipeline=walk", "/meterMetaData/recordId")),
         ("/api/v1/deliveries/{id}", first("/api/v1/deliveries?pipeline=walk", "/id")),
         ("/api/v1/notifications/deliveries/{id}", first("/api/v1/notifications/deliveries", "/id")),
+        ("/api/v1/corrections/groups/{id}", first("/api/v1/corrections/groups?state=all&pipeline=walk", "/groupId")),
         ("/api/v1/corrections/{id}", first("/api/v1/corrections?state=all&pipeline=walk", "/id")),
         ("/api/v1/jobs/{id}", items(&server.get("/api/v1/jobs"))[0]["jobId"].as_str().unwrap().to_owned()),
         ("/api/v1/sessions/{id}", "R-00000001".to_owned()),

@@ -18,6 +18,7 @@ mod durability;
 mod idempotency;
 mod ids;
 mod jobs;
+mod kept_jobs;
 mod kinds;
 mod manual;
 mod memory;

@@ -12,6 +12,14 @@ pub enum RunType {
 }
 
 impl RunType {
+    /// All types of sessions.
+    pub const ALL: [RunType; 2] = [RunType::Normal, RunType::Debug];
+
+    /// Returns the type with a name.
+    pub fn named(name: &str) -> Option<RunType> {
+        RunType::ALL.into_iter().find(|run_type| run_type.name() == name)
+    }
+
     /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -7,13 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::Error;
-use flowmeter_engine::journal::Place;
 use flowmeter_engine::live::{How, items, parked_item, settlement_item};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,10 +21,10 @@ use crate::refusal::not_found;
 /// Groups of a pipeline at most; beyond them events are grouped by reason alone.
 const GROUPS_MAX: usize = 5_000;
 /// Users of a group that are counted one by one; beyond them the count is a lower bound.
-const USERS_MAX: usize = 1_000;
+pub(super) const USERS_MAX: usize = 1_000;
 /// Hours of the trend.
-const HOURS: usize = 24;
-const HOUR: i64 = 3_600_000_000_000;
+pub(super) const HOURS: usize = 24;
+pub(super) const HOUR: i64 = 3_600_000_000_000;
 /// Characters of a detail that tell groups apart.
 const PATTERN_CHARS_MAX: usize = 160;
 
@@ -40,7 +38,7 @@ pub struct GroupKey {
 }
 
 impl GroupKey {
-    fn id(&self, pipeline: Uuid) -> String {
+    pub(super) fn id(&self, pipeline: Uuid) -> String {
         let text = format!("{pipeline}\0{}\0{}\0{}\0{}", self.operator, self.reason.code(), self.pattern, self.source);
         format!("{:016x}", xxh3_64(text.as_bytes()))
     }
@@ -108,25 +106,25 @@ pub(crate) fn pattern(detail: &str) -> String {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Group {
-    count: u64,
-    states: [u64; 4],
-    first: i64,
-    last: i64,
-    sample: u64,
-    users: BTreeSet<u64>,
-    trend: BTreeMap<i64, u64>,
+pub(super) struct Group {
+    pub(super) count: u64,
+    pub(super) states: [u64; 4],
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) sample: u64,
+    pub(super) users: BTreeSet<u64>,
+    pub(super) trend: BTreeMap<i64, u64>,
 }
 
 impl Group {
-    fn open(&self) -> u64 {
+    pub(super) fn open(&self) -> u64 {
         self.count.saturating_sub(self.states.iter().sum())
     }
 }
 
 #[derive(Debug, Default)]
-struct OfPipeline {
-    groups: Vec<(GroupKey, Group)>,
+pub(super) struct OfPipeline {
+    pub(super) groups: Vec<(GroupKey, Group)>,
     index: BTreeMap<GroupKey, usize>,
     /// Arrival and group of every event that was parked when it came, in the order of arrival.
     members: Vec<(u64, u32)>,
@@ -194,7 +192,7 @@ impl OfPipeline {
 pub(crate) struct ParkedGroups(Mutex<BTreeMap<Uuid, OfPipeline>>);
 
 impl ParkedGroups {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, OfPipeline>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, OfPipeline>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -259,63 +257,6 @@ impl Installation {
     /// Open parked events of a pipeline.
     pub fn open_parked(&self, served: &Served) -> u64 {
         self.parked_groups.lock().get(&served.kept.id).map_or(0, OfPipeline::open)
-    }
-
-    /// Groups of a namespace with open events, the largest first, and the totals.
-    pub fn parked_summary(&self, namespace: &str) -> Value {
-        let groups = self.groups_shown(namespace, None, false, (i64::MIN, i64::MAX));
-        let open: u64 = groups.iter().filter_map(|group| group["open"].as_u64()).sum();
-        json!({"totals": {"open": open, "groups": groups.len()}, "groups": groups})
-    }
-
-    /// Groups of a namespace or a pipeline, those with most open events first.
-    pub fn groups_shown(&self, namespace: &str, pipeline: Option<&str>, all: bool, span: (i64, i64)) -> Vec<Value> {
-        let now = self.now().nanos().div_euclid(HOUR);
-        let mut found: Vec<(u64, i64, Value)> = Vec::new();
-        for served in self.served_in(namespace) {
-            if pipeline.is_some_and(|wanted| wanted != served.kept.name && wanted != served.kept.id.to_string()) {
-                continue;
-            }
-            let versions = self.versions(served.kept.id).unwrap_or_default();
-            let known = self.parked_groups.lock();
-            let Some(known) = known.get(&served.kept.id) else { continue };
-            for (key, group) in &known.groups {
-                let open = group.open();
-                if (!all && open == 0) || group.last < span.0 || group.first >= span.1 {
-                    continue;
-                }
-                let trend: Vec<u64> = (0..HOURS as i64)
-                    .map(|hour| group.trend.get(&(now - HOURS as i64 + 1 + hour)).copied().unwrap_or(0))
-                    .collect();
-                let before = |version: &&crate::pipelines::KeptVersion| {
-                    let at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).map_or(i64::MIN, Timestamp::nanos);
-                    version.version > 1 && at <= group.first && group.first - at < HOUR
-                };
-                let suspects = versions.iter().rev().find(before).map(|version| {
-                    json!([{
-                        "kind": "version", "version": version.version, "by": version.created_by, "at": version.created_at,
-                        "href": format!("/pipelines/{}/versions", crate::monitoring::overview::encoded(&served.kept.name)),
-                    }])
-                });
-                let [corrected, reprocessed, discarded, superseded] = group.states;
-                let shown = json!({
-                    "groupId": key.id(served.kept.id), "pipeline": served.kept.name, "operator": key.operator,
-                    "reason": key.reason.code(), "remedy": key.reason.remedy(), "pattern": key.pattern, "source": key.source,
-                    "count": group.count, "open": open, "users": group.users.len(),
-                    "usersAtLeast": group.users.len() >= USERS_MAX,
-                    "first": Timestamp::from_nanos(group.first).to_string(), "last": Timestamp::from_nanos(group.last).to_string(),
-                    "trend": trend, "sampleId": format!("{}:{}", served.kept.name, Place::first(group.sample)),
-                    "states": {
-                        "open": open, "corrected": corrected, "reprocessed": reprocessed, "discarded": discarded,
-                        "superseded": superseded,
-                    },
-                    "suspects": suspects.unwrap_or_else(|| json!([])),
-                });
-                found.push((open, group.last, shown));
-            }
-        }
-        found.sort_by_key(|(open, last, _)| std::cmp::Reverse((*open, *last)));
-        found.into_iter().map(|(.., group)| group).collect()
     }
 
     /// The pipeline and the key of a group.

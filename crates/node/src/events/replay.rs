@@ -140,10 +140,9 @@ impl Replay<'_> {
         let mut closings = Vec::new();
         for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
             let session: KeptSession = kept(&value)?;
-            let nanos = |text: &Option<String>| Timestamp::parse_rfc3339(text.as_deref()?.as_bytes()).map(Timestamp::nanos);
-            let is_flushed = session.pipeline_id == self.pipeline.id && session.status() == Status::Completed;
-            if is_flushed && let (Some(ended_at), Some(as_of)) = (nanos(&session.session_end_time), nanos(&session.as_of)) {
-                closings.push((ended_at, as_of));
+            let is_flushed = session.pipeline_id == self.pipeline.id && session.session_status == Status::Completed;
+            if is_flushed && let (Some(ended_at), Some(as_of)) = (session.session_end_time, session.as_of) {
+                closings.push((ended_at.nanos(), as_of.nanos()));
             }
         }
         Ok(closings)

@@ -245,12 +245,15 @@ impl Installation {
         from: u64,
         visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
     ) -> Result<Option<u64>, Error> {
-        if let Some(served) = self.served_of(pipeline.id) {
-            served.worker().ask(Live::commit)??;
-        }
         let folder = events_folder(pipeline.id);
-        let archived = archive::extent(&**self.disk(), &folder)?.unwrap_or(0);
+        let mut archived = archive::extent(&**self.disk(), &folder)?.unwrap_or(0);
         let until = filter.positions.as_ref().map_or(u64::MAX, |range| range.end);
+        if until > archived
+            && let Some(served) = self.served_of(pipeline.id)
+        {
+            served.worker().ask(Live::commit)??;
+            archived = archive::extent(&**self.disk(), &folder)?.unwrap_or(0);
+        }
         if from < archived.min(until) {
             let window = archived.min(until).min(from.saturating_add(WINDOW_ROWS));
             let filter = Filter { positions: Some(from..window), ..filter.clone() };
@@ -291,7 +294,16 @@ impl Installation {
         };
         let mut attributes = Attributes::new(&[]);
         let mut enough = None;
-        while let Some(arrived) = arrivals.read(false)? {
+        let until = filter.positions.as_ref().map_or(u64::MAX, |range| range.end);
+        let last = until.min(from.saturating_add(TAIL_EVENTS_MAX));
+        loop {
+            if let Some(wanted) = &filter.verdict {
+                arrivals.pass_unwanted(last, &|verdict| verdict.words().0 == wanted)?;
+            }
+            if arrivals.next() >= last {
+                return Ok((last < until).then_some(arrivals.next()));
+            }
+            let Some(arrived) = arrivals.read(false)? else { return Ok(None) };
             // Events are in the order of their receipt.
             if filter.received_at.as_ref().is_some_and(|range| arrived.entry.at >= range.end) {
                 return Ok(None);
@@ -306,11 +318,7 @@ impl Installation {
             if flow.is_break() {
                 return Ok(enough);
             }
-            if arrivals.next().saturating_sub(from) >= TAIL_EVENTS_MAX {
-                return Ok(Some(arrivals.next()));
-            }
         }
-        Ok(None)
     }
 
     /// Visits the events that are not in files yet and may have a value that a filter names, as far as

@@ -82,6 +82,7 @@ impl Installation {
         // A test clock continues where the history ends.
         let began = |last_at| clock.as_test().into_iter().for_each(|clock| clock.advance(last_at));
         let (journal, recovered) = LocalJournal::open(&disk, &local, &clock, began)?;
+        let jobs = crate::jobs::Jobs::open(Arc::clone(&catalog), clock.now())?;
         let installation = Arc::new(Installation {
             meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,
@@ -113,11 +114,11 @@ impl Installation {
             history: crate::monitoring::history::History::default(),
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
             askings: crate::corrections::askings::Askings::default(),
-            jobs: crate::jobs::Jobs::default(),
+            jobs,
             overview: crate::monitoring::overview::Cache::default(),
         });
         if installation._lock.is_some() {
-            crate::jobs::remove_files(&installation.settings.data);
+            installation.remove_exports();
         }
         installation.begin_applying()?;
         installation.audit_next.store(audit::next_number(&*catalog)?, Ordering::Relaxed);

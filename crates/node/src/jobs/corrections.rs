@@ -7,7 +7,7 @@ use flowmeter_engine::Error;
 use flowmeter_engine::live::How;
 use serde_json::{Value, json};
 
-use super::{FieldChanges, Job, JobState, Progress};
+use super::{FieldChanges, Job, JobAction, JobKind, JobState, Progress};
 use crate::audit::Who;
 use crate::corrections::{Correction, CorrectionFilter, CorrectionState};
 use crate::installation::{Installation, Served};
@@ -17,6 +17,8 @@ use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
 const BATCH: usize = 500;
 /// Changed events that a dry run shows.
 const SAMPLE: usize = 100;
+/// Settled events after which the audit takes them up.
+const AUDIT_AFTER: usize = 10_000;
 /// Ids of one job.
 const IDS_MAX: usize = 10_000;
 
@@ -63,10 +65,10 @@ impl Installation {
     /// Begins a job over parked events. With a dry run, only counts what it would take.
     pub fn begin_correction_job(self: &Arc<Self>, who: &Who, wish: CorrectionWish) -> Result<Job, Refused> {
         let action = match &wish.change {
-            CorrectionChange::Discard => "discard",
-            CorrectionChange::Reprocess(_) => "reprocess",
+            CorrectionChange::Discard => JobAction::Discard,
+            CorrectionChange::Reprocess(_) => JobAction::Reprocess,
         };
-        let mut job = self.new_job(who, "corrections", action, wish.up_to);
+        let mut job = self.new_job(who, JobKind::Corrections, action, wish.up_to);
         let (served, chosen) = self.chosen_events(&who.namespace, &wish.selector, job.up_to)?;
         job.pipeline.clone_from(&served.kept.name);
         let (mut matched, mut sample) = (0, Vec::new());
@@ -194,6 +196,7 @@ impl Installation {
         progress: &Progress<'_>,
     ) -> Result<(), String> {
         let mut error = None;
+        let mut unaudited = 0;
         let outcome = self.each_batch(served, chosen, &mut |batch| {
             if progress.is_canceled() {
                 return Ok(false);
@@ -202,11 +205,13 @@ impl Installation {
             progress.failed("derived", derived.len() as u64);
             let mut events = Vec::with_capacity(own.len());
             for mut correction in own {
-                match self.event_to_repeat(served, &correction) {
-                    Ok(event) => correction.raw = event,
-                    Err(_) => {
-                        progress.failed("not_kept", 1);
-                        continue;
+                if matches!(change, CorrectionChange::Reprocess(_)) {
+                    match self.event_to_repeat(served, &correction) {
+                        Ok(event) => correction.raw = event,
+                        Err(_) => {
+                            progress.failed("not_kept", 1);
+                            continue;
+                        }
                     }
                 }
                 match with_change(correction, change) {
@@ -219,12 +224,20 @@ impl Installation {
                 return Ok(true);
             }
             match self.settle_many(who, served, events) {
-                Ok(count) => progress.done(outcome, count as u64),
+                Ok(count) => {
+                    progress.done(outcome, count as u64);
+                    unaudited += count;
+                }
                 Err(refused) => error = Some(refused.detail.clone()),
+            }
+            if unaudited >= AUDIT_AFTER {
+                self.audit_settlements(served)?;
+                unaudited = 0;
             }
             Ok(error.is_none())
         });
-        match (outcome, error) {
+        let last = self.audit_settlements(served);
+        match (outcome.and(last), error) {
             (Err(why), _) => Err(why.to_string()),
             (Ok(()), Some(error)) => Err(error),
             (Ok(()), None) => Ok(()),

@@ -9,7 +9,7 @@ use flowmeter_engine::{Error, Kind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Job, JobState, Progress};
+use super::{Job, JobAction, JobKind, JobState, Progress};
 use crate::audit::Who;
 use crate::deliveries::delivery::Courier;
 use crate::installation::{Installation, Served};
@@ -30,10 +30,10 @@ pub enum DeliveryAction {
 }
 
 impl DeliveryAction {
-    fn name(self) -> &'static str {
+    fn job(self) -> JobAction {
         match self {
-            DeliveryAction::Resend => "resend",
-            DeliveryAction::Skip => "skip",
+            DeliveryAction::Resend => JobAction::Resend,
+            DeliveryAction::Skip => JobAction::Skip,
         }
     }
 
@@ -95,7 +95,7 @@ impl Installation {
         }
         // Attempts have the time of the machine, also on a test clock.
         let up_to = wish.up_to.unwrap_or_else(|| self.wall());
-        let mut job = self.new_job(who, "deliveries", wish.action.name(), Some(up_to));
+        let mut job = self.new_job(who, JobKind::Deliveries, wish.action.job(), Some(up_to));
         let parts = self.chosen_deliveries(&who.namespace, wish, job.up_to)?;
         if let DeliverySelector::Filter { pipeline, .. } = &wish.selector {
             job.pipeline = self.pipeline(&who.namespace, pipeline)?.name;
@@ -224,7 +224,7 @@ impl Installation {
 
     fn act_on_batch(&self, who: &Who, action: DeliveryAction, part: &Part, numbers: &[u64]) -> Result<u64, Error> {
         let change = json!({"target": part.courier.id(), "deliveries": numbers.len(), "first": numbers.first()});
-        let name = format!("delivery.{}", action.name());
+        let name = format!("delivery.{}", action.job().name());
         let audited = self.audited(who, &name, &part.served.kept.name, Value::Null, change)?;
         let (numbers, states) = (numbers.to_vec(), part.states.clone());
         Ok(match action {

@@ -1,7 +1,7 @@
 //! Exports: the records of a time as a file that can be fetched.
 //!
 //! The file is written in the folder `exports` of the data folder, beside the work, and appears
-//! once it is complete. The newest files are kept; a restart removes them with their jobs.
+//! once it is complete. The newest files are kept; those that no job names are removed at a start.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,15 +14,13 @@ use flowmeter_engine::{Error, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Job, JobState, Jobs, Progress};
+use super::{Job, JobAction, JobKind, JobState, Progress};
 use crate::audit::Who;
 use crate::installation::{Installation, RESERVE_BYTES, Served};
 use crate::records::RecordFilter;
 use crate::refusal::{Refusal, RefusalKind, Refused, refusal_of};
 
-/// Files that are kept.
-const FILES_MAX: usize = 20;
-/// The folder of export files in the data folder. A start of the server empties it.
+/// The folder of export files in the data folder.
 pub(crate) const EXPORTS_FOLDER: &str = "exports";
 /// Records that are read at once.
 const PAGE: usize = 1_000;
@@ -96,7 +94,7 @@ struct Dated {
 impl Installation {
     /// Begins an export of records. With a dry run, only counts what it would take.
     pub fn begin_export(self: &Arc<Self>, who: &Who, wish: ExportWish) -> Result<Job, Refused> {
-        let mut job = self.new_job(who, "export", "records", wish.up_to);
+        let mut job = self.new_job(who, JobKind::Export, JobAction::Records, wish.up_to);
         let pipelines = match &wish.pipeline {
             // A file that lacked the records of a pipeline would be billed from.
             None => {
@@ -126,7 +124,6 @@ impl Installation {
             return Ok(job);
         }
         let folder = self.settings.data.join(EXPORTS_FOLDER);
-        self.jobs.make_room();
         let format = wish.format;
         self.begin_job(who, job, &wish.written, move |installation, progress| {
             let file = folder.join(format!("J-{:08}.{}", progress.number, format.name()));
@@ -156,7 +153,7 @@ impl Installation {
                 }
                 let dated: Dated = serde_json::from_slice(json).map_err(|why| Error::new(Kind::Corrupt, why.to_string()))?;
                 export.push(json, &dated.labels(&served.kept.name))?;
-                progress.jobs.change(progress.number, |job| job.matched += 1);
+                progress.matched();
                 progress.done("written", 1);
                 Ok(())
             })?;
@@ -168,6 +165,18 @@ impl Installation {
         output.keep()?;
         progress.writes(output.file.clone());
         Ok(())
+    }
+
+    /// Removes files of exports that no job names: those that were not completed.
+    pub(crate) fn remove_exports(&self) {
+        let Ok(files) = std::fs::read_dir(self.settings.data.join(EXPORTS_FOLDER)) else { return };
+        let jobs = self.jobs.lock();
+        for file in files.flatten().map(|file| file.path()) {
+            if !jobs.values().any(|job| job.file.as_ref() == Some(&file)) {
+                // A file that cannot be removed only takes room.
+                drop(std::fs::remove_file(file));
+            }
+        }
     }
 
     /// Checks that the disk keeps room for what the server needs.
@@ -207,25 +216,6 @@ impl Dated {
     /// Returns the columns that the record itself does not have.
     fn labels<'a>(&self, pipeline: &'a str) -> Labels<'a> {
         Labels::of(pipeline, &self.timezone, self.period_start.as_deref(), self.period_end.as_deref())
-    }
-}
-
-/// Removes the files of exports of an earlier start of the server: their jobs are forgotten.
-pub(crate) fn remove_files(data: &Path) {
-    // There may be none.
-    drop(std::fs::remove_dir_all(data.join(EXPORTS_FOLDER)));
-}
-
-impl Jobs {
-    /// Removes the oldest files.
-    fn make_room(&self) {
-        let mut jobs = self.lock();
-        let with_file: Vec<u64> = jobs.iter().filter(|(_, job)| job.kind == "export").map(|(number, _)| *number).collect();
-        for number in with_file.iter().rev().skip(FILES_MAX - 1) {
-            if let Some(file) = jobs.get_mut(number).and_then(|job| job.file.take()) {
-                drop(std::fs::remove_file(file));
-            }
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::keys::format::KeyId;
 use crate::keys::random::ShownOnce;
 use crate::keys::scope::{Scope, Scopes};
 use crate::keys::{Error, Issued, NewKey, format, random};
+use crate::rows::instant;
 
 /// The public part of a key, which may be shown in lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,38 +97,4 @@ fn seal(id: KeyId, secret: &str, new: NewKey, rotated_from: Option<KeyId>, now: 
 /// the other.
 fn hash(salt: &str, secret: &str) -> String {
     HEXLOWER.encode(&Sha256::new().chain_update(salt).chain_update(secret).finalize())
-}
-
-/// Instants as RFC 3339 with nanoseconds, which people can read in the file.
-mod instant {
-    use flowmeter_core::time::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = Vec::with_capacity(30);
-        at.write_nanos(&mut text);
-        serializer.collect_str(&String::from_utf8_lossy(&text))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
-    }
-
-    pub(crate) mod optional {
-        use super::{Deserialize, Deserializer, Error, Serializer, Timestamp};
-
-        pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-            match at {
-                Some(at) => super::serialize(at, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-            let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-            let at = Timestamp::parse_rfc3339(text.as_bytes());
-            at.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
-        }
-    }
 }

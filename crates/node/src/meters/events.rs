@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::installation::{Installation, Served};
 use crate::notifications::Notification;
 use crate::notifications::vocabulary::{AMENDED, DELETED, FLUSHED, OPENED, RESET};
+use crate::sessions::SessionFilter;
 
 /// Maximum of events in one commit.
 const EVENTS_AT_ONCE: usize = 500;
@@ -165,7 +166,7 @@ impl Installation {
     /// Returns the session under which events are sent: the one that runs the pipeline, or the last
     /// one.
     fn runner(&self, served: &Served) -> Result<Runner, Error> {
-        let sessions = self.sessions(&served.kept.namespace, Some(served.kept.id), None, None, usize::MAX)?;
+        let sessions = self.sessions(&served.kept.namespace, &SessionFilter::of(served.kept.id), None, usize::MAX)?;
         let session = sessions.iter().find(|session| session.number == served.session()).or(sessions.first());
         Ok(Runner::new(&served.kept, session))
     }

@@ -31,20 +31,20 @@ impl Standing {
     }
 
     fn see(&self, session: &KeptSession) {
-        if session.session_run_type != RunType::Normal.name() {
+        if session.session_run_type != RunType::Normal {
             return;
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = all.entry(session.pipeline_id).or_insert((session.number, session.status()));
+        let newest = all.entry(session.pipeline_id).or_insert((session.number, session.session_status));
         if session.number >= newest.0 {
-            *newest = (session.number, session.status());
+            *newest = (session.number, session.session_status);
         }
     }
 
     /// Logs that a session has changed its status, and stores the new one.
     pub(crate) fn changed(&self, from: Status, session: &KeptSession) {
         self.see(session);
-        let to = session.status();
+        let to = session.session_status;
         let (session, pipeline, error) = (&session.session_id, &session.pipeline, &session.error);
         let has_failed = to == Status::Failed || to == Status::TestingFailed;
         let (from, to) = (from.name(), to.name());

@@ -20,7 +20,7 @@ use crate::installation::{Installation, Served};
 use crate::pipelines::{KeptPipeline, plan_of};
 use crate::refusal::{Refusal, RefusalKind, Refused};
 use crate::rows::kept;
-use crate::sessions::KeptSession;
+use crate::sessions::{KeptSession, SessionFilter};
 
 /// The first pause before a pipeline is loaded again, and the longest; nanoseconds.
 const PAUSE_FIRST: i64 = 1_000_000_000;
@@ -132,13 +132,13 @@ impl Installation {
             number => self.catalog.get(Table::Sessions, &key_of(number))?,
         };
         let session: Option<KeptSession> = newest.map(|bytes| kept(&bytes)).transpose()?;
-        let running = session.filter(|session| !session.status().is_final());
+        let running = session.filter(|session| !session.session_status.is_final());
         let Some(mut session) = running else {
             // A pipeline without a running session is loaded again so that its meters can be read.
             tracing::error!(pipeline = pipeline.name, "meters and records of the pipeline can no longer be read: {why}");
             self.let_go(served);
-            let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
-            if let Some(session) = newest.iter().find(|session| session.session_run_type == RunType::Normal.name()) {
+            let newest = self.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, usize::MAX)?;
+            if let Some(session) = newest.iter().find(|session| session.session_run_type == RunType::Normal) {
                 self.remember_unreadable(&pipeline, session, why);
             }
             return Ok(());
@@ -147,7 +147,7 @@ impl Installation {
         session.counts = self.counts_of(&session, &plan, &served.board().totals());
         self.note_stopped(&pipeline, &mut session, &plan, board, why)?;
         self.let_go(served);
-        if session.status().is_final() {
+        if session.session_status.is_final() {
             self.read_failed(&pipeline, &session);
         }
         Ok(())
@@ -182,7 +182,7 @@ impl Installation {
 
     /// Marks a pipeline as failed after a restart, if damage or a fault ended its newest session.
     pub(crate) fn remember_failure(&self, pipeline: &KeptPipeline, session: &KeptSession) {
-        if session.status() == Status::Failed && session.is_broken {
+        if session.session_status == Status::Failed && session.is_broken {
             let why = Error::new(Kind::Corrupt, session.error.clone().unwrap_or_default());
             let mut stopped = Stopped::new(pipeline, session.number, why, self.now());
             (stopped.has_failed, stopped.is_readable) = (true, true);
@@ -244,18 +244,18 @@ impl Installation {
         match self.put_to_work(&pipeline, &session, &compiled) {
             Ok(()) => {
                 self.forget_stopped(id);
-                if session.status().is_final() {
+                if session.session_status.is_final() {
                     // Its meters can be read again, and a failure is still one.
                     self.remember_failure(&pipeline, &session);
                     return Ok(());
                 }
                 tracing::info!(pipeline = pipeline.name, session = session.session_id, "the pipeline runs again");
-                if session.status() == Status::Initializing {
+                if session.session_status == Status::Initializing {
                     self.step(&mut session, &compiled.plan, Trigger::Ready, Vec::new())?;
                 }
                 Ok(())
             }
-            Err(why) if may_heal(&why) || session.status().is_final() => {
+            Err(why) if may_heal(&why) || session.session_status.is_final() => {
                 if let Some(known) = self.stopped_ones().get_mut(&id) {
                     known.pause = (known.pause * 2).min(PAUSE_LONGEST);
                     known.next_try = now.saturating_add(known.pause);

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::services::resolved;
 use flowmeter_core::session::{RunType, Status, Trigger};
-use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
 use flowmeter_engine::journal::Shard;
 use flowmeter_engine::live::{AdoptedDocument, Home, Live, LogCommand, folder_of, records_folder};
@@ -24,7 +23,7 @@ use crate::installation::{Installation, Served};
 use crate::pipelines::state::require_choices;
 use crate::pipelines::{KeptPipeline, plan_of};
 use crate::rows::kept;
-use crate::sessions::KeptSession;
+use crate::sessions::{KeptSession, SessionFilter};
 
 impl Installation {
     /// Opens the pipeline's state and starts its worker.
@@ -42,7 +41,7 @@ impl Installation {
             namespace: pipeline.namespace.clone(),
             version: pipeline.version,
             position: if compiled.plan.is_bounded() { session.position.max(first) } else { session.position },
-            at: Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default(),
+            at: session.session_start_time,
         };
         // A second owner of the folder would cut off what the first is writing.
         if let Some(former) = self.served_of(pipeline.id) {
@@ -111,7 +110,7 @@ impl Installation {
             records_index: self.record_index(pipeline.id),
         });
         self.pipelines.write().unwrap_or_else(PoisonError::into_inner).insert(pipeline.id, Arc::clone(&served));
-        if session.status().is_final() {
+        if session.session_status.is_final() {
             if compiled.plan.is_bounded() {
                 served.worker.pause(false)?;
             }
@@ -119,7 +118,8 @@ impl Installation {
             return served.delivery.aim(&compiled.targets, Path::new("."));
         }
         let woken = self.wake(&served, pipeline, session, compiled);
-        let settled = woken.and_then(|()| if session.status() == Status::Paused { served.worker.pause(true) } else { Ok(()) });
+        let settled =
+            woken.and_then(|()| if session.session_status == Status::Paused { served.worker.pause(true) } else { Ok(()) });
         if settled.is_err() {
             self.let_go(&served);
         }
@@ -155,7 +155,7 @@ impl Installation {
         self.bring_tables(served, pipeline, &compiled.plan)?;
         served.worker.pause(false)?;
         // A session that finishes has its input.
-        match session.status() {
+        match session.session_status {
             Status::NeverRun | Status::Initializing | Status::Running | Status::Paused => {
                 self.start_feeding(served, session, &compiled.plan)
             }
@@ -185,7 +185,7 @@ impl Installation {
         let pipelines = self.all_pipelines()?;
         for (_, value) in self.catalog.scan(Table::Sessions, b"", None, usize::MAX)? {
             let mut session: KeptSession = kept(&value)?;
-            if session.status().is_final() {
+            if session.session_status.is_final() {
                 continue;
             }
             let Some(pipeline) = pipelines.iter().find(|known| known.id == session.pipeline_id) else { continue };
@@ -193,7 +193,7 @@ impl Installation {
                 self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
             let compiled = version.compile()?;
             let plan = &compiled.plan;
-            if session.status() == Status::Testing {
+            if session.session_status == Status::Testing {
                 // Nothing of it was stored.
                 session.error = Some("the server stopped while it ran; start it again".to_owned());
                 self.step(&mut session, plan, Trigger::Fail, Vec::new())?;
@@ -204,7 +204,7 @@ impl Installation {
                 continue;
             }
             // A finishing session is handled by the periodic checks.
-            if session.status() == Status::Initializing {
+            if session.session_status == Status::Initializing {
                 self.step(&mut session, plan, Trigger::Ready, Vec::new())?;
             }
         }
@@ -215,8 +215,8 @@ impl Installation {
     /// read.
     fn lay_out_resting(self: &Arc<Self>, pipelines: &[KeptPipeline]) -> Result<(), Error> {
         for pipeline in pipelines.iter().filter(|pipeline| self.served_of(pipeline.id).is_none()) {
-            let sessions = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, usize::MAX)?;
-            let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal.name()) else {
+            let sessions = self.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, usize::MAX)?;
+            let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal) else {
                 continue;
             };
             // One that should run is loaded again by the periodic checks.

@@ -175,7 +175,7 @@ impl Installation {
         {
             let _change = self.change()?;
             let Some(mut session) = self.fed_session(number)? else { return Ok(true) };
-            if session.status() == Status::Paused {
+            if session.session_status == Status::Paused {
                 return Ok(false);
             }
             let plan = crate::pipelines::plan_of(&self.catalog, served.kept.id)(session.version)?;
@@ -214,7 +214,7 @@ impl Installation {
     fn fed_session(&self, number: u64) -> Result<Option<KeptSession>, Error> {
         let bytes = self.catalog.get(Table::Sessions, &key_of(number))?;
         let session: Option<KeptSession> = bytes.map(|bytes| kept(&bytes)).transpose()?;
-        Ok(session.filter(|session| matches!(session.status(), Status::Running | Status::Paused)))
+        Ok(session.filter(|session| matches!(session.session_status, Status::Running | Status::Paused)))
     }
 }
 
@@ -289,8 +289,8 @@ impl Feeder {
     fn trace(&self, span: &tracing::Span) {
         let bytes = self.installation.catalog.get(Table::Sessions, &key_of(self.session.number));
         let session = bytes.ok().flatten().and_then(|bytes| kept::<KeptSession>(&bytes).ok());
-        let Some(session) = session.filter(|session| session.status().is_final()) else { return };
-        span.record("flowmeter.status", session.session_status.as_str());
+        let Some(session) = session.filter(|session| session.session_status.is_final()) else { return };
+        span.record("flowmeter.status", session.session_status.name());
         if session.error.is_some() {
             spans::failed(span);
         }

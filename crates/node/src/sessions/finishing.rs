@@ -72,7 +72,7 @@ impl Installation {
         if finishing.session != session.number {
             *finishing = Finishing { session: session.number, ..Finishing::default() };
         }
-        if !matches!(session.status(), Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted) {
+        if !matches!(session.session_status, Status::UsagePushing | Status::PushCompleted | Status::ConsumeCompleted) {
             return Ok(());
         }
         let plan = plan_of(&self.catalog, served.kept.id)(session.version)?;
@@ -106,7 +106,7 @@ impl Installation {
         plan: &Plan,
         finishing: &mut Finishing,
     ) -> Result<bool, Error> {
-        if session.status() == Status::UsagePushing {
+        if session.session_status == Status::UsagePushing {
             if !finishing.is_flushed {
                 served.worker.pause(false)?;
                 // Periods that ended by now are due, whether the clock has ticked yet or not.
@@ -125,7 +125,7 @@ impl Installation {
                 Standing::Accepted => self.step(session, plan, Trigger::AllAccepted, Vec::new())?,
             }
         }
-        if session.status() == Status::PushCompleted {
+        if session.session_status == Status::PushCompleted {
             // Records that were sent again must be delivered before they are compared again.
             match served.delivery.standing() {
                 Standing::Underway => return Ok(false),

@@ -51,7 +51,7 @@ impl Installation {
         let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { return Ok(None) };
         let session: KeptSession = kept(&bytes)?;
         let is_paused = served.board().is_paused();
-        let missed = match session.status() {
+        let missed = match session.session_status {
             Status::Running if is_paused => Missed::Pause(false),
             Status::Paused if !is_paused => Missed::Pause(true),
             Status::Initializing => Missed::Ready,

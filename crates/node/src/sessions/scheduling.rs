@@ -19,7 +19,7 @@ use crate::audit::Who;
 use crate::background::wait_until;
 use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
-use crate::sessions::StartOptions;
+use crate::sessions::{SessionFilter, StartOptions};
 use crate::tables::reading::ReadTables;
 
 /// Due times of one pipeline that are looked at together: those of a year, if one is due each hour.
@@ -129,9 +129,9 @@ impl Installation {
         let Some(schedule) = self.schedule_of(pipeline)? else { return Ok(true) };
         let Some(handled) = self.handled(pipeline.id)? else { return Ok(true) };
         if self.running_of(pipeline.id).is_some() {
-            let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1)?;
+            let newest = self.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, 1)?;
             // A session that a person started or paused may last.
-            return Ok(newest.first().is_none_or(|session| session.due.is_none() || session.status() == Status::Paused));
+            return Ok(newest.first().is_none_or(|session| session.due.is_none() || session.session_status == Status::Paused));
         }
         if self.schedules.failing().contains(&pipeline.id) {
             return Ok(true);
@@ -215,10 +215,9 @@ impl Installation {
         if schedule.retries == 0 {
             return Ok(None);
         }
-        let newest = self.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1)?;
-        let Some(session) = newest.first().filter(|session| session.status() == Status::Failed) else { return Ok(None) };
-        let time = |text: &Option<String>| Timestamp::parse_rfc3339(text.as_deref()?.as_bytes());
-        let (Some(due), Some(ended_at)) = (time(&session.due), time(&session.session_end_time)) else { return Ok(None) };
+        let newest = self.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, 1)?;
+        let Some(session) = newest.first().filter(|session| session.session_status == Status::Failed) else { return Ok(None) };
+        let (Some(due), Some(ended_at)) = (session.due, session.session_end_time) else { return Ok(None) };
         let retry = Retry { at: ended_at.saturating_add(schedule.pause), due, attempt: session.attempt + 1 };
         Ok((session.attempt < schedule.retries).then_some(retry))
     }

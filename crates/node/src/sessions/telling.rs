@@ -152,7 +152,7 @@ impl Installation {
     pub(crate) fn tell(&self, session: &KeptSession, event_type: &str, more: &Value) -> Result<(), Error> {
         let mut payload = json!({
             "meterId": session.pipeline_id, "meterName": session.pipeline, "sessionId": session.session_id,
-            "sessionRunType": session.session_run_type,
+            "sessionRunType": session.session_run_type.name(),
         });
         if let (Some(members), Some(more)) = (payload.as_object_mut(), more.as_object()) {
             members.extend(more.clone());
@@ -190,7 +190,7 @@ impl Installation {
         for served in &served {
             let Some(bytes) = self.catalog.get(Table::Sessions, &key_of(served.session()))? else { continue };
             let session: KeptSession = kept(&bytes)?;
-            if session.status().is_final() {
+            if session.session_status.is_final() {
                 continue;
             }
             let before = seen.entry(served.session()).or_insert(Seen { received_at: now, ..Seen::default() });
@@ -290,7 +290,7 @@ impl Installation {
             json!({
                 "meterId": pipeline, "meterName": served.kept.name,
                 "sessionId": session.as_ref().map(|session| &session.session_id),
-                "sessionRunType": session.as_ref().map(|session| &session.session_run_type),
+                "sessionRunType": session.as_ref().map(|session| session.session_run_type.name()),
                 "target": target, "recordId": delivery.record_id, "answer": delivery.answer,
             })
         };
@@ -315,7 +315,7 @@ impl Installation {
     fn tell_operators(&self, session: &KeptSession, served: &Served, now: Timestamp) -> Result<(), Error> {
         let plan = served.worker().ask(|live| std::sync::Arc::clone(live.plan()))?;
         let chosen = plan.status_interval.unwrap_or(self.settings.sessions.status_interval.as_nanos() as i64).max(1);
-        let started = Timestamp::parse_rfc3339(session.session_start_time.as_bytes()).unwrap_or_default();
+        let started = session.session_start_time;
         let intervals = u64::try_from(now.since(started) / i128::from(chosen)).unwrap_or(0);
         let counter = format!("told_intervals/{}", session.session_id);
         if intervals <= self.catalog.counter(counter.as_bytes())? {
@@ -325,7 +325,7 @@ impl Installation {
         let told = updates(&session.session(&plan), &counts, &plan);
         let _telling = self.teller.hold();
         // The end of a session adds its last counts.
-        if self.still(session.number, session.status()).is_err() {
+        if self.still(session.number, session.session_status).is_err() {
             return Ok(());
         }
         let mut changes = self.told(&session.namespace, now, told)?;

@@ -1,6 +1,5 @@
 //! The rows of the catalog, each read as the type of its table.
 
-use flowmeter_core::session::Status;
 use flowmeter_engine::Error;
 use flowmeter_engine::outbox::{Delivery, Marks};
 use flowmeter_store::catalog::{Catalog, Table};
@@ -10,6 +9,7 @@ use crate::answers::StoredAnswer;
 use crate::audit::AuditEntry;
 use crate::corrections::Outcome;
 use crate::installation::CATALOG_FILE;
+use crate::jobs::Job;
 use crate::keys::StoredKey;
 use crate::meter_types::KeptMeterType;
 use crate::notifications::Notification;
@@ -46,14 +46,9 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         }
         Table::MeterTypes => json::<KeptMeterType>(value).map(drop),
         Table::Tables => json::<KeptTable>(value).map(drop),
+        Table::Jobs => json::<Job>(value).map(drop),
         Table::Slugs => json::<KeptMeter>(value).map(drop),
-        Table::Sessions => {
-            let session = json::<KeptSession>(value)?;
-            match Status::named(&session.session_status) {
-                Some(_) => Ok(()),
-                None => Err(format!("`{}` is not a status", session.session_status)),
-            }
-        }
+        Table::Sessions => json::<KeptSession>(value).map(drop),
         Table::SessionEvents => json::<SessionEvent>(value).map(drop),
         Table::Corrections => json::<Outcome>(value).map(drop),
         Table::Keys => json::<StoredKey>(value).map(drop),

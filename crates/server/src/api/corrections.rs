@@ -9,13 +9,14 @@ use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::time::Timestamp;
 use flowmeter_core::verdict::Reason;
 use flowmeter_engine::live::How;
+use flowmeter_node::corrections::group_views::RankedGroup;
 use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
 use flowmeter_node::keys::Scope;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
+use super::paging::{WINDOW_MAX, backwards, is_newest_first, listed, newest_first, over_pipelines};
 use super::request::{Query, json as json_body, object};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused, problem_of};
@@ -69,9 +70,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 ("state", "open (without), or all: groups without open events too"),
                 ("from", "with an event parked at this instant or later"),
                 ("to", "with an event parked before this instant"),
+                ("limit", "items of a page"),
+                ("cursor", "`nextCursor` of the page before"),
             ],
             get(groups),
         ),
+        read("/api/v1/corrections/groups/{id}", "A group of parked events", &[], get(group)),
         read("/api/v1/corrections/{id}", "A parked event", &[], get(show)),
         act(
             "/api/v1/corrections/{id}/correct",
@@ -155,7 +159,7 @@ async fn list(
                     return Ok((Vec::new(), 0));
                 }
                 let (first, end) = app.installation.parked_extent(served)?;
-                backwards(first, end, before, limit, |from, until| {
+                backwards((first, end), before, (limit, WINDOW_MAX), &|| app.installation.wall(), |from, until| {
                     let window = CorrectionFilter { before: Some(until), ..filter.clone() };
                     let (found, _) = app.installation.corrections(served, from, usize::MAX, &window)?;
                     // Those beyond the page are shown with the next one.
@@ -195,8 +199,16 @@ async fn groups(
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
         }
     };
-    off(move || Ok(super::page(app.installation.groups_shown(&asked.who.namespace, query.get("pipeline"), all, span), None)))
-        .await
+    let by = asked.who.namespace;
+    off(move || {
+        let groups = app.installation.ranked_groups(&by, query.get("pipeline"), all, span);
+        listed(&query, &groups, RankedGroup::identity, |page| app.installation.groups_shown(page))
+    })
+    .await
+}
+
+async fn group(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
+    off(move || Ok(answer(StatusCode::OK, &app.installation.group_shown(&asked.who.namespace, &id)?))).await
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

@@ -7,14 +7,16 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
 use flowmeter_engine::outbox::DeliveryState;
-use flowmeter_node::deliveries::{DeliveryFilter, DeliveryView, Reconciled, targets as delivery_targets};
+use flowmeter_node::deliveries::reconciling::ReconcileWish;
+use flowmeter_node::deliveries::{DeliveryFilter, DeliveryView, targets as delivery_targets};
+use flowmeter_node::installation::Served;
 use flowmeter_node::keys::Scope;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
-use super::paging::{backwards, is_newest_first, newest_first, over_pipelines, whole};
+use super::paging::{WINDOW_MAX, backwards, is_newest_first, newest_first, over_pipelines, whole};
 use super::request::{Query, json as json_body};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused};
@@ -45,6 +47,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ("target", "to this target"),
         ("state", "pending, sent, accepted, confirmed, retrying, dead or skipped"),
         ("recordId", "of this record"),
+        ("from", "of records flushed at this instant or later"),
+        ("to", "of records flushed before this instant"),
         ("order", "asc (the oldest first) or desc"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
@@ -97,13 +101,19 @@ async fn list(
         target: query.get("target").map(str::to_owned),
         state: state.transpose()?,
         record: record.transpose()?,
+        first: 0,
         before: None,
     };
     let is_reversed = is_newest_first(&query)?;
+    let (flushed_from, flushed_to) = (query.time("from")?, query.time("to")?);
     off(move || {
+        let numbers = |served: &Served| {
+            let at = |instant: Option<Timestamp>, otherwise| instant.map_or(Ok(otherwise), |at| served.record_flushed_at(at));
+            Ok::<_, Error>((at(flushed_from, 0)?, at(flushed_to, served.delivery_end())?))
+        };
         if is_reversed {
             return newest_first(&app, &asked.who.namespace, &query, |served, before, limit| {
-                backwards(0, served.delivery_end(), before, limit, |from, until| {
+                backwards(numbers(served)?, before, (limit, WINDOW_MAX), &|| app.installation.wall(), |from, until| {
                     let window = DeliveryFilter { before: Some(until), ..filter.clone() };
                     let found = app.installation.deliveries_from(served, from, &window)?;
                     Ok(found.into_iter().map(|(number, view)| (0, number, view.shown())).collect())
@@ -111,6 +121,8 @@ async fn list(
             });
         }
         over_pipelines(&app, &asked.who.namespace, &query, |served, from, limit| {
+            let (first, end) = numbers(served)?;
+            let filter = DeliveryFilter { first, before: flushed_to.map(|_| end), ..filter.clone() };
             let (found, next) = app.installation.deliveries(served, from, limit, &filter)?;
             Ok((found.iter().map(DeliveryView::shown).collect(), next))
         })
@@ -129,7 +141,7 @@ async fn targets(
         served.retain(|one| {
             query.get("pipeline").is_none_or(|wanted| one.kept.name == wanted || one.kept.id.to_string() == wanted)
         });
-        whole(&query, served.iter().flat_map(|one| delivery_targets(one)).collect())
+        whole(&query, served.iter().flat_map(|one| delivery_targets(one)))
     })
     .await
 }
@@ -206,22 +218,7 @@ async fn reconcile(
             .ok_or_else(|| invalid(name, format!("`{text}` is no time; write RFC 3339, like 2026-02-01T00:00:00Z"))),
     };
     let ends = (instant("from", &chosen.from, Timestamp::MIN)?, instant("to", &chosen.to, Timestamp::MAX)?);
-    off(move || {
-        let found = app.installation.reconcile(&asked.who, &pipeline, chosen.target.as_deref(), ends, chosen.mend)?;
-        /// Reports are JSON already.
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Answer {
-            pipeline: String,
-            /// Of those that were asked; null if none was.
-            agrees: Option<bool>,
-            not_asked: Vec<String>,
-            targets: Vec<Box<RawValue>>,
-        }
-        let targets = found.iter().map(Reconciled::shown).collect();
-        let agrees = found.iter().filter_map(Reconciled::verdict).reduce(|one, other| one && other);
-        let not_asked = found.iter().filter(|one| one.verdict().is_none()).map(|one| one.target.clone()).collect();
-        Ok(answer(StatusCode::OK, &Answer { pipeline, agrees, not_asked, targets }))
-    })
-    .await
+    let (target, mends) = (chosen.target, chosen.mend);
+    let wish = ReconcileWish { pipeline, target, from: ends.0, to: ends.1, mends };
+    off(move || Ok(answer(StatusCode::OK, &app.installation.reconcile(&asked.who, &wish)?.shown()))).await
 }

@@ -9,7 +9,7 @@ use flowmeter_node::events::trace::derived_shown;
 use flowmeter_node::installation::Served;
 use flowmeter_store::archive::Filter;
 
-use super::paging::{Dated, backwards, newest_first};
+use super::paging::{Dated, WINDOW_MAX, backwards, newest_first};
 use super::request::Query;
 use super::{App, raw_page};
 use crate::problem::{Refused, problem_of};
@@ -18,7 +18,7 @@ use crate::problem::{Refused, problem_of};
 pub(super) fn newest_derived(app: &App, namespace: &str, query: &Query, filter: &Filter) -> Result<Response, Refused> {
     newest_first(app, namespace, query, |served, before, limit| {
         let kept = app.installation.derived_extent(served)?;
-        backwards(kept.start, kept.end, before, limit, |from, until| {
+        backwards((kept.start, kept.end), before, (limit, WINDOW_MAX), &|| app.installation.wall(), |from, until| {
             let mut found: Vec<Dated> = Vec::new();
             read(app, served, query, filter, from..until, &mut |dated| {
                 found.push(dated);

@@ -1,5 +1,6 @@
 //! Received events: searched, traced; records explained. `docs/event-store.md`.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use axum::Extension;
@@ -19,6 +20,9 @@ use super::paging::{backwards, is_newest_first, newest_first};
 use super::request::Query;
 use super::{App, Asked, Endpoint, answer, off, raw_page};
 use crate::problem::{Code, Problem, Refused, problem_of};
+
+/// Events of a window of files that may have none that is wanted: bounds and indexes pass over most.
+const WINDOW_WIDE: u64 = 1 << 20;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = |path, summary, query, answer, route| Endpoint {
@@ -90,16 +94,22 @@ async fn search(
         return question(app, asked, "search", parameters, move |app, asked| {
             let found = newest_first(app, &asked.who.namespace, &query, |served, before, limit| {
                 let end = served.worker().ask(|live| live.outlet().arrivals())?;
-                backwards(0, end, before, limit, |from, until| {
+                backwards((0, end), before, (limit, WINDOW_WIDE), &|| app.installation.wall(), |from, until| {
                     let window = Filter { positions: Some(from..until), ..filter.clone() };
-                    let mut rows = Vec::new();
-                    app.installation.walk_events(&served.kept, &window, from, &mut |row| {
-                        if reason.is_none() || reason == row.reason {
-                            rows.push((row.received_at, row.position, event_shown(&row)));
-                        }
-                        ControlFlow::Continue(())
-                    })?;
-                    Ok(rows)
+                    let mut rows = VecDeque::new();
+                    let mut next = Some(from);
+                    while let Some(from) = next {
+                        next = app.installation.walk_events(&served.kept, &window, from, &mut |row| {
+                            if reason.is_none() || reason == row.reason {
+                                if rows.len() > limit {
+                                    rows.pop_front();
+                                }
+                                rows.push_back((row.received_at, row.position, event_shown(&row)));
+                            }
+                            ControlFlow::Continue(())
+                        })?;
+                    }
+                    Ok(rows.into())
                 })
             });
             found.map(|page| (page, limit))

@@ -17,7 +17,7 @@ use super::paging::whole;
 use super::request::{Query, json};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::Refused;
-use wishes::Wish;
+use wishes::{OfDeliveries, Wish};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let endpoint = Endpoint::of;
@@ -39,10 +39,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             "/api/v1/deliveries/jobs",
             Scope::Operate,
-            "Send many deliveries again, or skip them",
+            "Send many deliveries again, skip them, or compare what targets hold",
             Some(
                 "action (resend or skip); selector: ids, or filter (pipeline; target, state, from and to of the last attempt), and upTo; \
-                 reason; dryRun if wanted",
+                 reason; dryRun if wanted. Or action reconcile; selector: filter (pipeline; target, from and to of the period's end); \
+                 mend: true to send again what is missing",
             ),
             begun,
             post(deliveries),
@@ -60,7 +61,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             post(exports),
         ),
         endpoint(Method::GET, "/api/v1/jobs", Scope::Read, "Jobs, the newest first", None, (200, "Jobs"), get(list)).paged(),
-        endpoint(Method::GET, "/api/v1/jobs/{id}", Scope::Read, "A job", None, (200, "The job"), get(show)),
+        endpoint(Method::GET, "/api/v1/jobs/{id}", Scope::Read, "A job", None, (200, "The job, with what it found"), get(show)),
         endpoint(
             Method::GET,
             "/api/v1/jobs/{id}/file",
@@ -109,7 +110,14 @@ async fn deliveries(
     let wish: Wish = json(&app, &headers, body).await?;
     let asked = because(asked, &wish.reason)?;
     let wish = wish.of_deliveries()?;
-    off(move || Ok(begun(&app.installation.begin_delivery_job(&asked.who, &wish)?))).await
+    off(move || {
+        let job = match wish {
+            OfDeliveries::Act(wish) => app.installation.begin_delivery_job(&asked.who, &wish)?,
+            OfDeliveries::Reconcile(wish, written) => app.installation.begin_reconcile_job(&asked.who, &wish, &written)?,
+        };
+        Ok(begun(&job))
+    })
+    .await
 }
 
 async fn exports(
@@ -130,11 +138,11 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let jobs = app.installation.jobs.of(&asked.who.namespace);
-    whole(&Query::of(query.as_deref()), jobs.iter().map(Job::shown).collect())
+    whole(&Query::of(query.as_deref()), jobs.iter().map(Job::shown))
 }
 
 async fn show(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {
-    Ok(answer(StatusCode::OK, &app.installation.jobs.find(&asked.who.namespace, &id)?.shown()))
+    Ok(answer(StatusCode::OK, &app.installation.jobs.find(&asked.who.namespace, &id)?.shown_whole()))
 }
 
 async fn cancel(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

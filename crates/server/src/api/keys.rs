@@ -75,7 +75,7 @@ async fn list(
         }
         shown
     });
-    whole(&Query::of(query.as_deref()), own.collect())
+    whole(&Query::of(query.as_deref()), own)
 }
 
 /// The key that a request asks for.

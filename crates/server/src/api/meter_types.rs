@@ -71,7 +71,7 @@ async fn list(
         let own = app.installation.meter_types(namespace).map_err(|why| problem_of(&why))?;
         let declared = app.installation.declared_meter_types(namespace).map_err(|why| problem_of(&why))?;
         let own = own.iter().map(KeptMeterType::shown);
-        let all = own.chain(declared.iter().map(DeclaredMeterType::shown)).collect();
+        let all = own.chain(declared.iter().map(DeclaredMeterType::shown));
         whole(&Query::of(query.as_deref()), all)
     })
     .await

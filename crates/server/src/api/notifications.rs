@@ -143,7 +143,7 @@ async fn list(
 ) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.notifications(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        whole(&Query::of(query.as_deref()), all.iter().map(Notification::shown).collect())
+        whole(&Query::of(query.as_deref()), all.iter().map(Notification::shown))
     })
     .await
 }
@@ -264,7 +264,7 @@ async fn event_types(RawQuery(query): RawQuery) -> Result<Response, Refused> {
         });
         json!({"eventType": kind.name, "meaning": kind.help, "fields": fields.collect::<Vec<_>>()})
     });
-    whole(&Query::of(query.as_deref()), shown.collect())
+    whole(&Query::of(query.as_deref()), shown)
 }
 
 async fn channels(

@@ -6,12 +6,14 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use flowmeter_core::operator::Operator;
+use flowmeter_core::session::RunType;
 use flowmeter_core::time::Timestamp;
 use flowmeter_document::Pipeline;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::monitoring::history::{VALUES, door_series, gained, operator_series, pipeline_series, target_series};
 use flowmeter_node::monitoring::overview::encoded;
 use flowmeter_node::pipelines::KeptPipeline;
+use flowmeter_node::sessions::SessionFilter;
 use serde_json::{Value, json};
 
 use super::request::Query;
@@ -248,7 +250,8 @@ fn sums(app: &App, series: &[String], steps: &Steps) -> Vec<Option<[u64; VALUES]
 /// Versions and session starts and ends within a history.
 fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> Result<Vec<Value>, Refused> {
     let (from, to) = (steps.from, steps.from + steps.count * steps.step);
-    let instant = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).filter(|at| (from..to).contains(&at.nanos()));
+    let is_in = |at: Timestamp| (from..to).contains(&at.nanos());
+    let instant = |text: &str| Timestamp::parse_rfc3339(text.as_bytes()).filter(|at| is_in(*at));
     let mut marks = Vec::new();
     for kept in app.installation.pipelines(namespace).map_err(|why| problem_of(&why))? {
         if pipeline.is_some_and(|wanted| wanted != kept.name) {
@@ -262,16 +265,19 @@ fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> R
             }));
         }
     }
-    let sessions = app.installation.sessions(namespace, None, None, None, SESSIONS_MARKED).map_err(|why| problem_of(&why))?;
-    for session in sessions.iter().filter(|one| one.session_run_type == "NORMAL") {
+    let sessions = app.installation.sessions(namespace, &SessionFilter::default(), None, SESSIONS_MARKED);
+    let sessions = sessions.map_err(|why| problem_of(&why))?;
+    for session in sessions.iter().filter(|one| one.session_run_type == RunType::Normal) {
         if pipeline.is_some_and(|wanted| wanted != session.pipeline) {
             continue;
         }
         let href = format!("/sessions/{}", session.session_id);
-        let ends = session.session_end_time.as_deref().map(|at| (at, session.session_status.to_lowercase()));
-        let start = (session.session_start_time.as_str(), "started".to_owned());
-        for (at, word) in std::iter::once(start).chain(ends).filter(|(at, _)| instant(at).is_some()) {
-            marks.push(json!({"at": at, "kind": "status", "text": format!("{} {word}", session.pipeline), "href": href}));
+        let ends = session.session_end_time.map(|at| (at, session.session_status.name().to_lowercase()));
+        let start = (session.session_start_time, "started".to_owned());
+        for (at, word) in std::iter::once(start).chain(ends).filter(|(at, _)| is_in(*at)) {
+            marks.push(
+                json!({"at": at.to_string(), "kind": "status", "text": format!("{} {word}", session.pipeline), "href": href}),
+            );
         }
     }
     marks.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));

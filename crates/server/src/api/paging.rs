@@ -6,6 +6,7 @@
 //! came or went before it.
 
 use axum::response::Response;
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
 use flowmeter_node::installation::Served;
@@ -20,14 +21,24 @@ use crate::problem::{Code, Problem, Refused, problem_of};
 pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("cursor", "`nextCursor` of the page before")];
 
 /// Returns a page of a list that is in memory as a whole.
-pub(super) fn whole(query: &Query, mut items: Vec<Value>) -> Result<Response, Refused> {
+pub(super) fn whole(query: &Query, items: impl IntoIterator<Item = Value>) -> Result<Response, Refused> {
+    let items: Vec<Value> = items.into_iter().collect();
+    listed(query, &items, identity, <[Value]>::to_vec)
+}
+
+/// Returns a page of a list that is in memory, of which only the page is shown.
+pub(super) fn listed<T>(
+    query: &Query,
+    items: &[T],
+    identity: impl Fn(&T) -> u64,
+    show: impl FnOnce(&[T]) -> Vec<Value>,
+) -> Result<Response, Refused> {
     let limit = query.limit()?;
-    let from = query.get("cursor").map_or(Ok(0), |cursor| place_in(cursor, &items))?;
+    let from = query.get("cursor").map_or(Ok(0), |cursor| place_in(cursor, items, &identity))?;
     let end = items.len().min(from.saturating_add(limit));
-    let next = items.get(..end).filter(|_| end < items.len()).and_then(<[Value]>::last);
+    let next = items.get(..end).filter(|_| end < items.len()).and_then(<[T]>::last);
     let next = next.map(|last| format!("{end}.{:016x}", identity(last)));
-    items.truncate(end);
-    Ok(page(items.split_off(from), next))
+    Ok(page(show(&items[from..end]), next))
 }
 
 /// Members by which an item of a list is recognised, whatever else changes.
@@ -40,7 +51,7 @@ fn identity(item: &Value) -> u64 {
 }
 
 /// Returns where a page begins: behind the last item of the page before, if that is still there.
-fn place_in(cursor: &str, items: &[Value]) -> Result<usize, Refused> {
+fn place_in<T>(cursor: &str, items: &[T], identity: &impl Fn(&T) -> u64) -> Result<usize, Refused> {
     let read = || {
         let (count, last) = cursor.split_once('.').unwrap_or((cursor, ""));
         let last = if last.is_empty() { None } else { Some(u64::from_str_radix(last, 16).ok()?) };
@@ -48,7 +59,7 @@ fn place_in(cursor: &str, items: &[Value]) -> Result<usize, Refused> {
     };
     let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
     let (count, last) = read().ok_or_else(wrong)?;
-    let is_last = |item: &Value| Some(identity(item)) == last;
+    let is_last = |item: &T| Some(identity(item)) == last;
     let is_in_place = count.checked_sub(1).and_then(|at| items.get(at)).is_some_and(is_last);
     let found = if is_in_place { None } else { items.iter().position(is_last).map(|at| at + 1) };
     Ok(found.unwrap_or(count).min(items.len()))
@@ -153,29 +164,36 @@ pub(super) fn is_newest_first(query: &Query) -> Result<bool, Refused> {
 
 /// Items of a window that goes backwards, at first and at most.
 const WINDOW_MIN: u64 = 512;
-const WINDOW_MAX: u64 = 16_384;
+pub(super) const WINDOW_MAX: u64 = 16_384;
 /// Items that are looked at for one page; the next page continues there.
 const LOOKED_AT_MAX: u64 = 400_000;
+/// Nanoseconds within which a page looks at more items than that.
+const QUICK: i64 = 100_000_000;
 
 /// Reads windows of a log backwards until enough items are found. `read` gives the wanted items of
-/// a window from one number up to another, the oldest first.
+/// a window from one number up to another, the oldest first: all, or the newest ones, more than `limit`.
+/// Behind a window without a hit that took little, windows are up to `widest` items.
 pub(super) fn backwards(
-    first: u64,
-    end: u64,
+    (first, end): (u64, u64),
     before: u64,
-    limit: usize,
+    (limit, widest): (usize, u64),
+    now: &dyn Fn() -> Timestamp,
     mut read: impl FnMut(u64, u64) -> Result<Vec<Dated>, Error>,
 ) -> Result<(Vec<Dated>, u64), Error> {
+    let began = now();
+    let since = |instant: Timestamp| now().nanos().saturating_sub(instant.nanos());
     let mut found: Vec<Dated> = Vec::new();
     let (mut until, mut window, mut looked) = (before.min(end), WINDOW_MIN, 0);
-    while until > first && found.len() < limit && looked < LOOKED_AT_MAX {
+    while until > first && found.len() < limit && (looked < LOOKED_AT_MAX || since(began) < QUICK) {
         let from = until.saturating_sub(window).max(first);
+        let asked = now();
         let mut items = read(from, until)?;
+        let may_widen = items.is_empty() && since(asked) < QUICK / 4;
         items.reverse();
         found.extend(items);
         looked += until - from;
         until = from;
-        window = (window * 2).min(WINDOW_MAX);
+        window = (window * 2).min(if may_widen { widest } else { WINDOW_MAX });
     }
     if found.len() > limit {
         until = found[limit - 1].1;
@@ -204,11 +222,11 @@ mod tests {
         let items = |names: &str| names.chars().map(|name| json!({"name": name, "state": names})).collect::<Vec<Value>>();
         let cursor = format!("2.{:016x}", identity(&items("b")[0]));
         for (names, expected) in [("abc", 2), ("0abc", 3), ("bc", 1), ("ac", 2), ("a", 1)] {
-            assert_eq!(place_in(&cursor, &items(names)).unwrap(), expected, "{names}");
+            assert_eq!(place_in(&cursor, &items(names), &identity).unwrap(), expected, "{names}");
         }
-        assert_eq!(place_in("1", &items("abc")).unwrap(), 1);
+        assert_eq!(place_in("1", &items("abc"), &identity).unwrap(), 1);
         for wrong in ["x", "1.x", ".0", "-1"] {
-            assert!(place_in(wrong, &items("abc")).is_err(), "{wrong}");
+            assert!(place_in(wrong, &items("abc"), &identity).is_err(), "{wrong}");
         }
     }
 
@@ -220,7 +238,7 @@ mod tests {
         };
         let (mut before, mut seen) = (u64::MAX, Vec::new());
         loop {
-            let (found, rest) = backwards(3, 5_000, before, 100, read).unwrap();
+            let (found, rest) = backwards((3, 5_000), before, (100, WINDOW_MAX), &Timestamp::default, read).unwrap();
             assert!(found.len() <= 100);
             seen.extend(found.iter().map(|(_, number, _)| *number));
             before = rest;

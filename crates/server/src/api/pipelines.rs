@@ -13,7 +13,7 @@ use flowmeter_engine::StateChoices;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::pipelines::state::read_choices;
 use flowmeter_node::pipelines::{KeptPipeline, KeptVersion, lines};
-use flowmeter_node::sessions::StartOptions;
+use flowmeter_node::sessions::{SessionFilter, StartOptions};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -105,9 +105,9 @@ fn shown(app: &App, pipeline: &KeptPipeline, document: bool) -> Result<Value, Re
         "id": pipeline.id, "name": pipeline.name, "namespace": pipeline.namespace, "version": pipeline.version,
         "createdAt": pipeline.created_at, "updatedAt": pipeline.updated_at, "builtIn": pipeline.built_in,
     });
-    let sessions = app.installation.sessions(&pipeline.namespace, Some(pipeline.id), None, None, 1);
+    let sessions = app.installation.sessions(&pipeline.namespace, &SessionFilter::of(pipeline.id), None, 1);
     if let Some(session) = sessions.map_err(|why| problem_of(&why))?.first() {
-        value["session"] = json!({"sessionId": session.session_id, "sessionStatus": session.session_status});
+        value["session"] = json!({"sessionId": session.session_id, "sessionStatus": session.session_status.name()});
     }
     if let Some(next) = app.installation.next_run(pipeline).map_err(|why| problem_of(&why))? {
         value["nextRun"] = json!(next.to_string());
@@ -138,7 +138,7 @@ async fn list(
 ) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.pipelines(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        let all = all.iter().map(|pipeline| shown(&app, pipeline, false)).collect::<Result<_, _>>()?;
+        let all = all.iter().map(|pipeline| shown(&app, pipeline, false)).collect::<Result<Vec<_>, _>>()?;
         page_of(&Query::of(query.as_deref()), all)
     })
     .await
@@ -279,7 +279,7 @@ async fn versions(
     off(move || {
         let pipeline = app.installation.pipeline(&asked.who.namespace, &name)?;
         let all = app.installation.versions(pipeline.id).map_err(|why| problem_of(&why))?;
-        page_of(&Query::of(query.as_deref()), all.iter().map(version_shown).collect())
+        page_of(&Query::of(query.as_deref()), all.iter().map(version_shown))
     })
     .await
 }

@@ -9,7 +9,7 @@ use flowmeter_engine::outbox::RecordKey;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::records::{RecordFilter, RecordView};
 
-use super::paging::{backwards, is_newest_first, newest_first, over_pipelines};
+use super::paging::{WINDOW_MAX, backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::Query;
 use super::{App, Asked, Endpoint, off, raw_page};
 use crate::problem::{Refused, not_found, problem_of};
@@ -70,7 +70,7 @@ async fn list(
                     return Ok((found.into_iter().map(dated).collect(), rest));
                 }
                 let (first, end) = served.records_extent()?;
-                backwards(first, end, before, limit, |from, until| {
+                backwards((first, end), before, (limit, WINDOW_MAX), &|| app.installation.wall(), |from, until| {
                     let (found, _) = served.records_between(from, until, usize::MAX, |record| wanted.takes(record))?;
                     Ok(found.into_iter().map(dated).collect())
                 })

@@ -92,7 +92,7 @@ fn ids(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
     if text.starts_with("R-")
         && let Ok(session) = app.installation.session(namespace, text)
     {
-        let detail = format!("{}, {}", session.pipeline, session.session_status);
+        let detail = format!("{}, {}", session.pipeline, session.session_status.name());
         hits.push(hit("session", text, detail, format!("/sessions/{text}")));
     }
     if Uuid::try_parse(text).is_err() {

@@ -6,10 +6,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use flowmeter_core::session::{Status, Trigger};
+use flowmeter_core::session::{RunType, Status, Trigger};
 use flowmeter_node::events::origins::{OriginView, origins_csv};
 use flowmeter_node::keys::Scope;
-use flowmeter_node::sessions::KeptSession;
+use flowmeter_node::sessions::{KeptSession, SessionFilter};
 use serde_json::{Value, json};
 
 use super::corrections::because;
@@ -42,6 +42,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let filters: &[(&str, &str)] = &[
         ("pipeline", "of this pipeline, by name or id"),
         ("status", "in this status"),
+        ("type", "NORMAL or DEBUG"),
+        ("from", "that had not ended before this instant"),
+        ("to", "that began before this instant"),
         ("limit", "items of a page"),
         ("cursor", "`nextCursor` of the page before"),
     ];
@@ -86,6 +89,14 @@ pub(super) fn shown(session: &KeptSession) -> Value {
     if let Some(members) = value.as_object_mut() {
         members.insert("meterId".to_owned(), json!(session.pipeline_id));
         members.insert("meterName".to_owned(), json!(session.pipeline));
+        // People read milliseconds.
+        let times = [
+            ("sessionStartTime", Some(session.session_start_time)),
+            ("sessionEndTime", session.session_end_time),
+            ("asOf", session.as_of),
+            ("due", session.due),
+        ];
+        members.extend(times.into_iter().filter_map(|(name, at)| Some((name.to_owned(), json!(at?.to_string())))));
     }
     value
 }
@@ -106,10 +117,19 @@ async fn list(
             )
         })?),
     };
+    let run_type = match query.get("type") {
+        None => None,
+        Some(name) => Some(RunType::named(name).ok_or_else(|| {
+            let names = RunType::ALL.map(RunType::name).join(" and ");
+            Box::new(Problem::new(Code::Invalid, format!("`{name}` is no type of session; there are {names}")).field("type"))
+        })?),
+    };
+    let (from, to) = (query.time("from")?, query.time("to")?);
     off(move || {
         let namespace = &asked.who.namespace;
         let pipeline = query.get("pipeline").map(|name| app.installation.pipeline(namespace, name)).transpose()?;
-        let found = app.installation.sessions(namespace, pipeline.map(|pipeline| pipeline.id), status, before, limit + 1);
+        let filter = SessionFilter { pipeline: pipeline.map(|pipeline| pipeline.id), status, run_type, from, to };
+        let found = app.installation.sessions(namespace, &filter, before, limit + 1);
         let mut found = found.map_err(|why| problem_of(&why))?;
         let next = (found.len() > limit).then(|| found[limit - 1].number.to_string());
         found.truncate(limit);
@@ -149,7 +169,7 @@ async fn origins(
             let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
             return Ok((headers, origins_csv(&found)).into_response());
         }
-        whole(&query, found.iter().map(OriginView::shown).collect())
+        whole(&query, found.iter().map(OriginView::shown))
     })
     .await
 }
@@ -205,8 +225,9 @@ async fn summary(
         let found = match query.get("session") {
             Some(id) => vec![app.installation.session(namespace, id)?],
             None => {
-                let of = pipeline.as_ref().map(|pipeline| pipeline.id);
-                app.installation.sessions(namespace, of, None, None, limit).map_err(|why| problem_of(&why))?
+                let filter =
+                    SessionFilter { pipeline: pipeline.as_ref().map(|pipeline| pipeline.id), ..SessionFilter::default() };
+                app.installation.sessions(namespace, &filter, None, limit).map_err(|why| problem_of(&why))?
             }
         };
         let is_of = |session: &KeptSession| pipeline.as_ref().is_none_or(|pipeline| pipeline.id == session.pipeline_id);
@@ -214,7 +235,7 @@ async fn summary(
         for session in found.into_iter().filter(is_of) {
             let counts = app.installation.session_counts(&session).map_err(|why| problem_of(&why))?;
             let head =
-                json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status});
+                json!({"sessionId": session.session_id, "pipeline": session.pipeline, "sessionStatus": session.session_status.name()});
             for operator in counts["operators"].as_array().into_iter().flatten() {
                 let mut row = head.clone();
                 row["operatorId"] = operator["id"].clone();

@@ -94,7 +94,7 @@ async fn list(
 ) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.tables(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        whole(&Query::of(query.as_deref()), all.iter().map(TableView::shown).collect())
+        whole(&Query::of(query.as_deref()), all.iter().map(TableView::shown))
     })
     .await
 }
@@ -111,7 +111,7 @@ async fn versions(
 ) -> Result<Response, Refused> {
     off(move || {
         let table = app.installation.table(&asked.who.namespace, &name)?;
-        let shown = table.kept.versions.iter().rev().map(KeptContent::shown).collect();
+        let shown = table.kept.versions.iter().rev().map(KeptContent::shown);
         whole(&Query::of(query.as_deref()), shown)
     })
     .await

@@ -68,7 +68,7 @@ async fn list(
 ) -> Result<Response, Refused> {
     off(move || {
         let all = app.installation.all_test_data(&asked.who.namespace).map_err(|why| problem_of(&why))?;
-        whole(&Query::of(query.as_deref()), all.iter().map(TestData::listed).collect())
+        whole(&Query::of(query.as_deref()), all.iter().map(TestData::listed))
     })
     .await
 }

@@ -173,7 +173,7 @@ fn a_run_over_files_tells_its_counts_while_it_reads() {
     let pipeline = installation.create_pipeline(&who(), &document, false).unwrap();
     let session = installation.start(&who(), &pipeline, StartOptions::default()).unwrap();
     for _ in 0..60_000 {
-        if installation.session("default", &session.session_id).unwrap().status().is_final() {
+        if installation.session("default", &session.session_id).unwrap().session_status.is_final() {
             break;
         }
         installation.tell_of_sessions().unwrap();

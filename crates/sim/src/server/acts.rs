@@ -12,7 +12,7 @@ use flowmeter_engine::node::Submission;
 use flowmeter_node::corrections::{Correction, CorrectionFilter, CorrectionState};
 use flowmeter_node::installation::Installation;
 use flowmeter_node::refusal::RefusalKind;
-use flowmeter_node::sessions::{KeptSession, StartOptions};
+use flowmeter_node::sessions::{KeptSession, SessionFilter, StartOptions};
 use serde_json::{Map, Value, json};
 
 use super::model::{PIPELINES, SHARED_TYPE, Sent};
@@ -298,7 +298,7 @@ impl Site {
         let Ok(pipeline) = server.pipeline("default", name) else { return Ok(()) };
         let Some(session) = newest(&server, name) else { return Ok(()) };
         let choice = self.random.below(3);
-        let (what, done) = match session.status() {
+        let (what, done) = match session.session_status {
             Status::Running if choice == 0 => ("paused", server.act(&who(), &session.session_id, Trigger::Pause).map(drop)),
             Status::Running if choice == 1 => ("finished", server.act(&who(), &session.session_id, Trigger::Finish).map(drop)),
             Status::Paused => ("resumed", server.act(&who(), &session.session_id, Trigger::Resume).map(drop)),
@@ -365,5 +365,5 @@ impl Site {
 /// Returns the newest session of a pipeline.
 pub(super) fn newest(server: &Installation, name: &str) -> Option<KeptSession> {
     let pipeline = server.pipeline("default", name).ok()?;
-    server.sessions("default", Some(pipeline.id), None, None, 1).ok()?.into_iter().next()
+    server.sessions("default", &SessionFilter::of(pipeline.id), None, 1).ok()?.into_iter().next()
 }

@@ -58,7 +58,7 @@ impl Site {
             return Err(format!("{name} is not loaded again on a sound disk: {}", resting.sentence()));
         }
         let is_told = stopped.is_some();
-        match (session.status(), served) {
+        match (session.session_status, served) {
             (Status::Running, Some(served)) if served.session() == session.number => {
                 let due = served.board().due();
                 match due <= self.now() {
@@ -161,7 +161,7 @@ impl Site {
             for _ in 0..3 {
                 let Some(session) = newest(&server, name) else { return Err(format!("{name} has no session")) };
                 let refused = |why: Box<flowmeter_node::refusal::Refusal>| why.detail.clone();
-                match session.status() {
+                match session.session_status {
                     Status::Paused => drop(server.act(&who(), &session.session_id, Trigger::Resume).map_err(refused)?),
                     status if status.is_final() => {
                         let pipeline = server.pipeline("default", name).map_err(refused)?;

@@ -13,6 +13,7 @@ use flowmeter_engine::live::record_item;
 use flowmeter_engine::outbox::{Answer, DeliveryState, Held, Outgoing, Repeat, Span, Target};
 use flowmeter_node::audit::AuditFilter;
 use flowmeter_node::deliveries::DeliveryFilter;
+use flowmeter_node::deliveries::reconciling::ReconcileWish;
 use flowmeter_node::installation::{Installation, OpenTarget, Served};
 use flowmeter_node::refusal::{Refusal, RefusalKind};
 
@@ -212,9 +213,10 @@ fn resend(server: &Installation, name: &str) -> Outcome {
 
 /// Compares the target of a pipeline, and sends it what it lacks.
 fn mend(server: &Installation, name: &str) -> Outcome {
-    match server.reconcile(&who(), name, None, (Timestamp::MIN, Timestamp::MAX), true) {
+    let wish = ReconcileWish { pipeline: name.to_owned(), target: None, from: Timestamp::MIN, to: Timestamp::MAX, mends: true };
+    match server.reconcile(&who(), &wish) {
         Err(why) => outcome_of(&why),
-        Ok(found) => match found.into_iter().next().map(|target| target.report) {
+        Ok(found) => match found.targets.into_iter().next().map(|target| target.report) {
             Some(Ok((report, _))) => Outcome::Done(report.difference_count),
             // It could not be read, so nothing was sent again.
             Some(Err(why)) if why.contains("away") => Outcome::Refused,

@@ -25,7 +25,7 @@ impl Runner {
     pub(crate) fn of_session(session: &KeptSession) -> Runner {
         let mut members = pipeline_members(&json!(session.pipeline_id), &session.pipeline);
         members.insert("sessionId".to_owned(), json!(session.session_id));
-        members.insert("sessionRunType".to_owned(), json!(session.session_run_type));
+        members.insert("sessionRunType".to_owned(), json!(session.session_run_type.name()));
         Runner(members)
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use flowmeter_node::jobs::{ExportFormat, Job, JobState};
+use flowmeter_node::jobs::{ExportFormat, Job, JobKind, JobState};
 use http_body_util::channel::{Channel, Sender};
 
 use super::super::{App, Asked, off};
@@ -26,7 +26,7 @@ pub(super) async fn fetch(
 ) -> Result<Response, Refused> {
     let job = app.installation.jobs.find(&asked.who.namespace, &id)?;
     let Job { file: Some(path), state: JobState::Done, .. } = &job else {
-        if job.kind != "export" {
+        if job.kind != JobKind::Export {
             return Err(not_found("file of the job", &id));
         }
         let detail = format!("`{id}` has no file: it is {}, or the file was removed for newer ones", job.state.name());

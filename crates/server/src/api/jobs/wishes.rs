@@ -3,6 +3,7 @@
 use flowmeter_core::event::csv::{ColumnType, NumberForm};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::outbox::DeliveryState;
+use flowmeter_node::deliveries::reconciling::ReconcileWish;
 use flowmeter_node::jobs::{
     CorrectionChange, CorrectionWish, DeliveryAction, DeliverySelector, DeliveryWish, EventSelector, ExportFormat, ExportWish,
     FieldChanges,
@@ -17,6 +18,7 @@ use crate::problem::{Code, Problem, Refused};
 /// The fields of a filter of each kind of job.
 const OF_EVENTS: &[&str] = &["pipeline", "reason", "operator", "source", "subject", "id", "from", "to"];
 const OF_DELIVERIES: &[&str] = &["pipeline", "target", "state", "from", "to"];
+const OF_RECONCILING: &[&str] = &["pipeline", "target", "from", "to"];
 const OF_RECORDS: &[&str] = &["pipeline", "meterType", "userId", "meterId", "from", "to", "threshold"];
 
 /// The body of a request that begins a job.
@@ -39,6 +41,14 @@ pub(super) struct Wish {
     pub(super) reason: String,
     #[serde(default)]
     dry_run: bool,
+    mend: Option<bool>,
+}
+
+/// A job over deliveries that is asked for.
+pub(super) enum OfDeliveries {
+    Act(DeliveryWish),
+    /// The comparison, and its selector as the request wrote it.
+    Reconcile(ReconcileWish, Value),
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -62,6 +72,7 @@ impl Wish {
     /// Reads a job over parked events.
     pub(super) fn of_corrections(self) -> Result<CorrectionWish, Refused> {
         self.must_have_no("format", self.format.is_some())?;
+        self.must_have_no("mend", self.mend.is_some())?;
         let change = match self.action.as_deref() {
             Some("reprocess") => CorrectionChange::Reprocess(self.changes()?),
             Some("discard") => CorrectionChange::Discard,
@@ -86,14 +97,16 @@ impl Wish {
     }
 
     /// Reads a job over deliveries.
-    pub(super) fn of_deliveries(self) -> Result<DeliveryWish, Refused> {
+    pub(super) fn of_deliveries(self) -> Result<OfDeliveries, Refused> {
         self.must_have_no("format", self.format.is_some())?;
         self.must_change_nothing()?;
         let action = match self.action.as_deref() {
             Some("resend") => DeliveryAction::Resend,
             Some("skip") => DeliveryAction::Skip,
-            other => return Err(wrong_action(other, "resend and skip")),
+            Some("reconcile") => return self.of_reconciling(),
+            other => return Err(wrong_action(other, "resend, skip and reconcile")),
         };
+        self.must_have_no("mend", self.mend.is_some())?;
         let selector = &self.selector;
         let chosen = match (&selector.group_id, &selector.ids, &selector.filter) {
             (None, Some(ids), None) => DeliverySelector::Ids(ids.clone()),
@@ -110,12 +123,31 @@ impl Wish {
             _ => return Err(invalid("selector", "give one of ids and filter")),
         };
         let (up_to, written) = (selector.up_to()?, selector.written());
-        Ok(DeliveryWish { action, selector: chosen, up_to, written, is_dry_run: self.dry_run })
+        Ok(OfDeliveries::Act(DeliveryWish { action, selector: chosen, up_to, written, is_dry_run: self.dry_run }))
+    }
+
+    /// Reads a comparison of targets. It is up to now, and without `mend` it changes nothing.
+    fn of_reconciling(self) -> Result<OfDeliveries, Refused> {
+        self.must_have_no("dryRun", self.dry_run)?;
+        self.must_have_no("selector.upTo", self.selector.up_to.is_some())?;
+        let (None, None, Some(filter)) = (&self.selector.group_id, &self.selector.ids, &self.selector.filter) else {
+            return Err(invalid("selector", "give a filter"));
+        };
+        let text = texts(filter, OF_RECONCILING)?;
+        let wish = ReconcileWish {
+            pipeline: text("pipeline").ok_or_else(no_pipeline)?,
+            target: text("target"),
+            from: instant(&text, "from")?.unwrap_or(Timestamp::MIN),
+            to: instant(&text, "to")?.unwrap_or(Timestamp::MAX),
+            mends: self.mend.unwrap_or(false),
+        };
+        Ok(OfDeliveries::Reconcile(wish, self.selector.written()))
     }
 
     /// Reads an export of records.
     pub(super) fn of_export(self) -> Result<ExportWish, Refused> {
         self.must_have_no("action", self.action.is_some())?;
+        self.must_have_no("mend", self.mend.is_some())?;
         self.must_change_nothing()?;
         let names = || ExportFormat::ALL.map(ExportFormat::name).join(", ");
         let given = self.format.as_deref().unwrap_or("csv");

@@ -40,7 +40,8 @@ impl Columns {
 /// Fills the batch with the lines of its block.
 pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
     batch.reset(columns.width);
-    for record in batch.cut() {
+    let records = batch.cut();
+    for record in records.iter().copied() {
         let row = batch.push(record);
         let line = &row.bytes[record.start as usize..record.end as usize];
         let read = match () {
@@ -79,6 +80,7 @@ pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
             row.slots[usize::from(slot)] = Slot::in_arena(kind, from, row.arena.len());
         }
     }
+    batch.keep_cut(records);
 }
 
 type Fields<'a> = [Option<&'a [u8]>; FIELDS.len()];

@@ -144,6 +144,8 @@ pub struct Batch {
     /// Records that could not be read, in order; their rows are empty.
     pub faults: Vec<Fault>,
     records: Vec<Record>,
+    /// Memory for the records that a decoder goes through.
+    cut: Vec<Record>,
     slots: Vec<Slot>,
     arena: Vec<u8>,
     width: usize,
@@ -289,16 +291,32 @@ impl Batch {
     /// split them.
     pub fn records_as_cut(&self) -> Vec<(u32, &[u8])> {
         let text = |record: Record| &self.block.bytes()[record.start as usize..record.end as usize];
-        self.cut().into_iter().map(|record| (record.line, text(record))).collect()
+        let mut records = Vec::new();
+        self.block.cut_into(&mut records);
+        records.into_iter().map(|record| (record.line, text(record))).collect()
     }
 
-    /// Returns the records of the block: one for each line, or as the source split them.
-    pub(super) fn cut(&self) -> Vec<Record> {
-        if !self.block.ends.is_empty() {
-            return self.cut_as_told();
+    /// Returns the records of the block: one for each line, or as the source split them. They come
+    /// back with [`Batch::keep_cut`].
+    pub(super) fn cut(&mut self) -> Vec<Record> {
+        let mut records = std::mem::take(&mut self.cut);
+        records.clear();
+        self.block.cut_into(&mut records);
+        records
+    }
+
+    /// Keeps the memory of the records for the next block, which has about as many.
+    pub(super) fn keep_cut(&mut self, records: Vec<Record>) {
+        self.cut = records;
+    }
+}
+
+impl Block {
+    fn cut_into(&self, records: &mut Vec<Record>) {
+        if !self.ends.is_empty() {
+            return self.cut_as_given(records);
         }
-        let bytes = self.block.bytes();
-        let mut records = Vec::with_capacity(bytes.len() / 200 + 1);
+        let bytes = self.bytes();
         let (mut start, mut line) = (0, 0);
         for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
             if !is_blank(&bytes[start..end]) {
@@ -310,17 +328,16 @@ impl Batch {
                 break;
             }
         }
-        records
     }
 
-    fn cut_as_told(&self) -> Vec<Record> {
+    fn cut_as_given(&self, records: &mut Vec<Record>) {
         let mut start = 0;
         let cut = |&(end, line): &(u32, u32)| {
             let record = Record { start, end, line };
             start = end;
             record
         };
-        self.block.ends.iter().map(cut).collect()
+        records.extend(self.ends.iter().map(cut));
     }
 }
 

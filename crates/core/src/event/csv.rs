@@ -110,7 +110,8 @@ pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_byt
     batch.reset(columns.width);
     let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
     let mut lenient = dialect.lenient.then(|| (dialect.reader(), Fields::default()));
-    for record in batch.cut() {
+    let records = batch.cut();
+    for record in records.iter().copied() {
         let (start, end) = (record.start as usize, record.end as usize);
         let mut row = batch.push(record);
         let text = &row.bytes[start..end];
@@ -133,6 +134,7 @@ pub fn decode(dialect: &Dialect, columns: &Columns, batch: &mut Batch, event_byt
             Err(detail) => batch.refuse(detail),
         }
     }
+    batch.keep_cut(records);
 }
 
 /// Returns the text of a field that was read leniently, without the guard of spreadsheets: `00123` of

@@ -38,7 +38,8 @@ pub struct Columns {
 pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
     batch.reset(columns.width);
     let needed = columns.targets.iter().map(|column| column.last).max().unwrap_or_default();
-    for record in batch.cut() {
+    let records = batch.cut();
+    for record in records.iter().copied() {
         let (start, end) = (record.start as usize, record.end as usize);
         let row = batch.push(record);
         let line = &row.bytes[start..end];
@@ -80,6 +81,7 @@ pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
             row.slots[usize::from(column.slot)] = Slot::in_arena(kind, from, row.arena.len());
         }
     }
+    batch.keep_cut(records);
 }
 
 /// Describes what a short line lacks; `None` if blanks may take its place.

@@ -24,12 +24,14 @@ impl Scanner {
     pub fn decode(&mut self, projection: &Projection, batch: &mut Batch, event_bytes_max: usize) {
         batch.reset(projection.width());
         let valid_utf8 = simdutf8::basic::from_utf8(batch.block.bytes()).is_ok();
-        for record in batch.cut() {
+        let records = batch.cut();
+        for record in records.iter().copied() {
             let is_read = self.decode_one(projection, batch, record, valid_utf8, event_bytes_max);
             if !is_read {
                 self.decode_list(projection, batch, record, valid_utf8, event_bytes_max);
             }
         }
+        batch.keep_cut(records);
     }
 
     /// Reads a record that is an object. Returns false, and notes nothing, for a valid list.

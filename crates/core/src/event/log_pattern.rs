@@ -219,7 +219,8 @@ impl Columns {
 pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
     batch.reset(columns.width);
     let mut found = Vec::with_capacity(columns.pattern.parts.len());
-    for record in batch.cut() {
+    let records = batch.cut();
+    for record in records.iter().copied() {
         let (start, end) = (record.start as usize, record.end as usize);
         let mut row = batch.push(record);
         let line = &row.bytes[start..end];
@@ -232,6 +233,7 @@ pub fn decode(columns: &Columns, batch: &mut Batch, event_bytes_max: usize) {
             batch.refuse(format!("not a line of the pattern: {detail}"));
         }
     }
+    batch.keep_cut(records);
 }
 
 /// The places of a line's fields.

@@ -84,7 +84,7 @@ impl Groups {
         let at = self.cells.len();
         if at == self.cells.capacity() {
             // Grows by less than double: there are as many of these vectors as there are meters.
-            self.cells.reserve_exact(at / 2 + 2);
+            self.cells.reserve_exact(at / 2 + 1);
         }
         self.cells.push(Group { symbol, aggregate: Aggregate::initial(aggregation) });
         if self.cells.len() > UNINDEXED_MAX {

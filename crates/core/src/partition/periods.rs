@@ -5,6 +5,8 @@
 
 use std::ops::{Index, IndexMut};
 
+use thin_vec::ThinVec;
+
 use super::OpenPeriod;
 use crate::time::Timestamp;
 
@@ -13,9 +15,8 @@ use crate::time::Timestamp;
 #[repr(C)]
 pub struct Periods {
     last: Option<OpenPeriod>,
-    /// A box around the vector: most meters have none, and pay eight bytes.
-    #[allow(clippy::box_collection)]
-    earlier: Option<Box<Vec<OpenPeriod>>>,
+    /// Most meters have none, and pay eight bytes.
+    earlier: ThinVec<OpenPeriod>,
     /// The number of earlier ones: counting in the last period does not read their memory.
     earlier_len: u32,
     /// The instant at which the first correction of a flushed period settles: most meters have
@@ -25,7 +26,7 @@ pub struct Periods {
 
 impl Default for Periods {
     fn default() -> Periods {
-        Periods { last: None, earlier: None, earlier_len: 0, amends_from: Timestamp::MAX }
+        Periods { last: None, earlier: ThinVec::new(), earlier_len: 0, amends_from: Timestamp::MAX }
     }
 }
 
@@ -89,33 +90,37 @@ impl Periods {
 
     /// Inserts a period at the index from [`Periods::place`].
     pub(super) fn insert(&mut self, place: usize, held: OpenPeriod) {
-        if place < self.len() {
-            self.earlier_len += 1;
-            return self.earlier.get_or_insert_default().insert(place, held);
+        let (place, held) = match place < self.len() {
+            true => (place, held),
+            false => match self.last.replace(held) {
+                Some(before) => (self.earlier_len(), before),
+                None => return,
+            },
+        };
+        let count = self.earlier.len();
+        if count == self.earlier.capacity() {
+            // Grows by less than double: there are as many of these vectors as there are meters.
+            self.earlier.reserve_exact(count / 2 + 1);
         }
-        if let Some(before) = self.last.replace(held) {
-            self.earlier_len += 1;
-            self.earlier.get_or_insert_default().push(before);
-        }
+        self.earlier.insert(place, held);
+        self.earlier_len += 1;
     }
 
     /// Keeps the periods for which `keep` holds.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&OpenPeriod) -> bool) {
-        if let Some(earlier) = &mut self.earlier {
-            earlier.retain(&mut keep);
-        }
+        self.earlier.retain(&mut keep);
         if self.last.as_ref().is_some_and(|last| !keep(last)) {
-            self.last = self.earlier.as_mut().and_then(|earlier| earlier.pop());
+            self.last = self.earlier.pop();
         }
-        if self.earlier().is_empty() {
-            self.earlier = None;
+        if self.earlier.is_empty() {
+            self.earlier = ThinVec::new();
         }
         self.earlier_len = self.earlier().len() as u32;
     }
 
     /// Returns two periods to change, the first before the second.
     pub(super) fn pair_mut(&mut self, first: usize, second: usize) -> Option<(&mut OpenPeriod, &mut OpenPeriod)> {
-        let earlier = self.earlier.as_mut().map_or(&mut [][..], |earlier| earlier.as_mut_slice());
+        let earlier = self.earlier.as_mut_slice();
         if second == earlier.len() {
             return Some((earlier.get_mut(first)?, self.last.as_mut()?));
         }
@@ -129,17 +134,18 @@ impl Periods {
     }
 
     fn earlier(&self) -> &[OpenPeriod] {
-        self.earlier.as_ref().map_or(&[], |earlier| earlier.as_slice())
+        &self.earlier
     }
 }
 
 impl FromIterator<OpenPeriod> for Periods {
     /// Collects periods that are in order.
     fn from_iter<T: IntoIterator<Item = OpenPeriod>>(held: T) -> Periods {
-        let mut earlier: Vec<OpenPeriod> = held.into_iter().collect();
+        let mut earlier: ThinVec<OpenPeriod> = held.into_iter().collect();
         let last = earlier.pop();
         let earlier_len = earlier.len() as u32;
-        let earlier = (!earlier.is_empty()).then(|| Box::new(earlier));
+        // Also gives the memory back, if that was the only one.
+        earlier.shrink_to_fit();
         let mut periods = Periods { last, earlier, earlier_len, ..Periods::default() };
         periods.update_amends();
         periods
@@ -162,11 +168,9 @@ impl IndexMut<usize> for Periods {
     #[inline]
     fn index_mut(&mut self, place: usize) -> &mut OpenPeriod {
         let count = self.earlier_len();
-        match (&mut self.last, &mut self.earlier) {
-            (Some(last), _) if place == count => last,
-            (_, Some(earlier)) => &mut earlier[place],
-            // As for a vector, an index out of range is an error of the caller.
-            _ => panic!("no period at place {place} of {count}"),
+        match &mut self.last {
+            Some(last) if place == count => last,
+            _ => &mut self.earlier[place],
         }
     }
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Content, Refused as RefusedRows, Row, Table, TableOrigin, Tables};
 use flowmeter_core::time::Timestamp;
+use flowmeter_engine::Error;
 use flowmeter_engine::live::{LogCommand, TableVersion, has_versions, hash_of, keep_content, read_content};
-use flowmeter_engine::{Error, Kind};
 use flowmeter_store::catalog;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -183,8 +183,9 @@ impl Installation {
     pub fn tables(&self, namespace: &str) -> Result<Vec<TableView>, Error> {
         let mut found: Vec<TableView> = Vec::new();
         for pipeline in self.pipelines(namespace)? {
-            let compiled = self.version(&pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail));
-            for table in compiled?.compile()?.plan.tables {
+            // A pipeline that cannot be read says so itself.
+            let Ok(compiled) = self.newest_compiled(&pipeline) else { continue };
+            for table in compiled.plan.tables {
                 match found.iter_mut().find(|known| known.kept.name == table.name) {
                     Some(known) => known.pipelines.push(pipeline.name.clone()),
                     None => {

@@ -34,6 +34,7 @@ mod stories;
 mod stream;
 mod tables;
 mod trial;
+mod unreadable;
 mod usage;
 mod versions;
 mod wire;

@@ -200,9 +200,7 @@ impl Installation {
 
     /// Loads a failed pipeline without running it, so that its meters and records can be read.
     fn read_failed(self: &Arc<Self>, pipeline: &KeptPipeline, session: &KeptSession) {
-        let compiled = self.version(pipeline, pipeline.version).map_err(|why| why.detail);
-        let compiled = compiled.and_then(|version| version.compile().map_err(|why| why.to_string()));
-        let read = compiled.and_then(|compiled| self.put_to_work(pipeline, session, &compiled).map_err(|why| why.to_string()));
+        let read = self.newest_compiled(pipeline).and_then(|compiled| self.put_to_work(pipeline, session, &compiled));
         match read {
             Ok(()) => {
                 if let Some(stopped) = self.stopped_ones().get_mut(&pipeline.id) {
@@ -239,8 +237,7 @@ impl Installation {
             return Ok(());
         };
         let mut session: KeptSession = kept(&bytes)?;
-        let version = self.version(&pipeline, pipeline.version);
-        let compiled = version.map_err(|why| Error::new(Kind::Corrupt, why.detail))?.compile()?;
+        let compiled = self.newest_compiled(&pipeline)?;
         match self.put_to_work(&pipeline, &session, &compiled) {
             Ok(()) => {
                 self.forget_stopped(id);

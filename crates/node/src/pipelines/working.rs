@@ -180,6 +180,14 @@ impl Installation {
         served.worker.pause(!is_bounded)
     }
 
+    /// Compiles the newest version of a pipeline.
+    ///
+    /// # Errors
+    /// This program refuses the document, which it or an earlier one took.
+    pub(crate) fn newest_compiled(&self, pipeline: &KeptPipeline) -> Result<Pipeline, Error> {
+        self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?.compile()
+    }
+
     /// Resumes every session that was running before a restart.
     pub(crate) fn go_on(self: &Arc<Self>) -> Result<(), Error> {
         let pipelines = self.all_pipelines()?;
@@ -189,9 +197,15 @@ impl Installation {
                 continue;
             }
             let Some(pipeline) = pipelines.iter().find(|known| known.id == session.pipeline_id) else { continue };
-            let version: crate::pipelines::KeptVersion =
-                self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
-            let compiled = version.compile()?;
+            let compiled = match self.newest_compiled(pipeline) {
+                Ok(compiled) => compiled,
+                // The other pipelines run.
+                Err(why) => {
+                    tracing::error!(pipeline = pipeline.name, "the pipeline is not loaded: {why}");
+                    self.remember_unreadable(pipeline, &session, why);
+                    continue;
+                }
+            };
             let plan = &compiled.plan;
             if session.session_status == Status::Testing {
                 // Nothing of it was stored.
@@ -219,14 +233,17 @@ impl Installation {
             let Some(session) = sessions.iter().find(|session| session.session_run_type == RunType::Normal) else {
                 continue;
             };
-            // One that should run is loaded again by the periodic checks.
+            // One that should run is loaded again by the periodic checks, or cannot be read.
+            if !session.session_status.is_final() {
+                continue;
+            }
             let rests = self.stopped().iter().any(|stopped| stopped.pipeline.id == pipeline.id && !stopped.has_failed);
             if rests {
                 continue;
             }
             self.remember_failure(pipeline, session);
-            let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
-            if let Err(why) = self.put_to_work(pipeline, session, &version.compile()?) {
+            let loaded = self.newest_compiled(pipeline).and_then(|compiled| self.put_to_work(pipeline, session, &compiled));
+            if let Err(why) = loaded {
                 tracing::error!(pipeline = pipeline.name, "its meters and records cannot be read: {why}");
                 self.remember_unreadable(pipeline, session, why);
             }

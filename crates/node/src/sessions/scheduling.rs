@@ -62,8 +62,7 @@ impl Installation {
         {
             return Ok(schedule.clone());
         }
-        let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
-        let schedule = version.compile()?.plan.schedule.map(Arc::new);
+        let schedule = self.newest_compiled(pipeline)?.plan.schedule.map(Arc::new);
         self.schedules.known().insert(pipeline.id, (pipeline.version, schedule.clone()));
         Ok(schedule)
     }
@@ -90,7 +89,8 @@ impl Installation {
 
     /// Returns the time at which a pipeline's schedule starts its next session.
     pub fn next_run(&self, pipeline: &KeptPipeline) -> Result<Option<Timestamp>, Error> {
-        let Some(schedule) = self.schedule_of(pipeline)? else { return Ok(None) };
+        // A pipeline that cannot be read says so itself.
+        let Ok(Some(schedule)) = self.schedule_of(pipeline) else { return Ok(None) };
         let handled = self.handled(pipeline.id)?.unwrap_or(Timestamp::MIN);
         Ok(schedule.next_after(handled.max(self.now())))
     }
@@ -100,7 +100,8 @@ impl Installation {
     pub(crate) fn next_scheduled(&self, after: Timestamp, until: Timestamp) -> Result<Option<Timestamp>, Error> {
         let mut next: Option<Timestamp> = None;
         for pipeline in self.all_pipelines()?.iter() {
-            let Some(schedule) = self.schedule_of(pipeline)? else { continue };
+            // A pipeline that cannot be read says so itself.
+            let Ok(Some(schedule)) = self.schedule_of(pipeline) else { continue };
             let handled = self.handled(pipeline.id)?.unwrap_or(Timestamp::MIN);
             let again = self.next_retry(pipeline, &schedule)?.map(|retry| retry.at).filter(|at| *at > after);
             let due = schedule.next_after(handled.max(after)).into_iter().chain(again).min();
@@ -149,11 +150,16 @@ impl Installation {
         };
         for pipeline in pipelines {
             let started = self.start_due_of(&pipeline);
-            match &started {
-                Ok(()) => self.schedules.failing().remove(&pipeline.id),
+            let is_new = match &started {
+                Ok(()) => {
+                    self.schedules.failing().remove(&pipeline.id);
+                    false
+                }
                 Err(_) => self.schedules.failing().insert(pipeline.id),
             };
-            if let Err(why) = started {
+            if let Err(why) = started
+                && is_new
+            {
                 tracing::error!(pipeline = pipeline.name, "a scheduled session did not start: {why}");
             }
         }

@@ -11,7 +11,7 @@ use flowmeter_connectors::tables::read_rows;
 use flowmeter_core::plan::Plan;
 use flowmeter_core::table::{Row, Table, TableOrigin};
 use flowmeter_core::time::Timestamp;
-use flowmeter_engine::{Error, Kind};
+use flowmeter_engine::Error;
 use uuid::Uuid;
 
 use crate::audit::Who;
@@ -79,8 +79,7 @@ impl Installation {
 
     /// Does the same on a thread; none while that is under way. The next call gets the rows.
     pub(crate) fn read_asked_soon(self: &Arc<Self>, pipeline: &KeptPipeline) -> Result<Option<ReadTables>, Error> {
-        let version = self.version(pipeline, pipeline.version).map_err(|why| Error::new(Kind::Corrupt, why.detail))?;
-        let plan = version.compile()?.plan;
+        let plan = self.newest_compiled(pipeline)?.plan;
         if plan.tables.iter().find(is_asked).is_none() {
             return Ok(Some(ReadTables::new()));
         }

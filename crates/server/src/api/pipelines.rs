@@ -114,8 +114,18 @@ fn shown(app: &App, pipeline: &KeptPipeline, document: bool) -> Result<Value, Re
     }
     if document {
         let version = app.installation.version(pipeline, pipeline.version)?;
-        let compiled = version.compile().map_err(|why| problem_of(&why))?;
         value["document"] = json!(version.document);
+        let compiled = match version.compile() {
+            Ok(compiled) => compiled,
+            // An earlier program took it. It can be looked at all the same.
+            Err(why) => {
+                value["effective"] = json!("");
+                let message = format!("this program refuses the document: {why}");
+                value["warnings"] = json!([{"line": 1, "column": 1, "field": "", "message": message}]);
+                value["operators"] = json!([]);
+                return Ok(value);
+            }
+        };
         value["effective"] = json!(compiled.effective());
         value["warnings"] = json!(lines(&compiled.warnings));
         let nodes = compiled.plan.nodes.iter();

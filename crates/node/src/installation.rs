@@ -315,6 +315,10 @@ impl Installation {
     pub fn release_log(&self) {
         let Some(retention) = self.settings.log.retention else { return };
         let Some(_free) = self.may_release() else { return };
+        // A pipeline that is not loaded at the moment still needs what it has not read.
+        if self.stopped().iter().any(|stopped| self.served_of(stopped.pipeline.id).is_none() && self.continues(stopped)) {
+            return;
+        }
         let served = self.served();
         let before = served.iter().map(|served| served.board().released()).min();
         let (Some(mut before), Ok(applied)) = (before, self.applied()) else { return };

@@ -33,7 +33,7 @@ pub use corrections::{CorrectionChange, CorrectionWish, EventSelector};
 pub use deliveries::{DeliveryAction, DeliverySelector, DeliveryWish};
 pub(crate) use exports::EXPORTS_FOLDER;
 pub use exports::{ExportFormat, ExportWish};
-pub use job::{Job, JobAction, JobKind, JobState};
+pub use job::{Findings, Job, JobAction, JobKind, JobState};
 
 /// Jobs that are remembered.
 const KEPT_MAX: usize = 200;
@@ -50,6 +50,8 @@ const CUT_SHORT: &str = "the server ended before the job did; what is done stays
 pub struct Jobs {
     catalog: Arc<dyn Catalog>,
     jobs: Mutex<BTreeMap<u64, Job>>,
+    /// The folder of the files of exports.
+    folder: PathBuf,
 }
 
 impl Jobs {
@@ -57,22 +59,29 @@ impl Jobs {
     ///
     /// # Errors
     /// The catalog cannot be read or written.
-    pub(crate) fn open(catalog: Arc<dyn Catalog>, now: Timestamp) -> Result<Jobs, Error> {
+    pub(crate) fn open(catalog: Arc<dyn Catalog>, folder: PathBuf, now: Timestamp) -> Result<Jobs, Error> {
         let mut jobs = BTreeMap::new();
         let mut changes = Vec::new();
         for (key, value) in catalog.scan(Table::Jobs, b"", None, usize::MAX)? {
             let Ok(number) = key.try_into().map(u64::from_be_bytes) else { continue };
-            let mut job: Job = kept(&value)?;
+            let mut job: Job = match kept(&value) {
+                Ok(job) => job,
+                Err(why) => {
+                    tracing::warn!("job J-{number:08} cannot be read and is left out: {why}");
+                    continue;
+                }
+            };
             if job.state.is_at_work() {
                 job.end(Some(CUT_SHORT.to_owned()), now);
                 changes.push(row(number, &job));
             }
+            job.file = job.file.filter(|file| folder.join(file).exists());
             jobs.insert(number, job);
         }
         if !changes.is_empty() {
             catalog.commit(&changes)?;
         }
-        Ok(Jobs { catalog, jobs: Mutex::new(jobs) })
+        Ok(Jobs { catalog, jobs: Mutex::new(jobs), folder })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
@@ -106,11 +115,22 @@ impl Jobs {
                 files.extend(jobs.remove(&oldest).and_then(|job| job.file));
                 changes.push(Change::Remove(Table::Jobs, key_of(oldest).to_vec()));
             }
-            let with_output = jobs.iter_mut().rev().filter(|(_, job)| job.file.is_some() || job.result.is_some());
-            for (number, job) in with_output.skip(OUTPUTS_MAX) {
-                files.extend(job.file.take());
-                job.result = None;
-                changes.push(row(*number, job));
+            let oldest = |jobs: &BTreeMap<u64, Job>, has: fn(&Job) -> bool| {
+                let mut with: Vec<_> = jobs.iter().filter(|(_, job)| has(job)).map(|(at, job)| (job.ended_at, *at)).collect();
+                with.sort_unstable_by(|one, other| other.cmp(one));
+                with.into_iter().skip(OUTPUTS_MAX).map(|(_, at)| at).filter(|at| *at != number).collect::<Vec<_>>()
+            };
+            for (is_file, over) in
+                [(true, oldest(&jobs, |job| job.file.is_some())), (false, oldest(&jobs, |job| job.result.is_some()))]
+            {
+                for at in over {
+                    let Some(job) = jobs.get_mut(&at) else { continue };
+                    match is_file {
+                        true => files.extend(job.file.take()),
+                        false => job.result = None,
+                    }
+                    changes.push(row(at, job));
+                }
             }
             changes.extend(jobs.get(&number).map(|job| row(number, job)));
             (changes, files)
@@ -118,7 +138,7 @@ impl Jobs {
         self.catalog.commit(&changes)?;
         for file in files {
             // It may have been removed by hand.
-            drop(std::fs::remove_file(file));
+            drop(std::fs::remove_file(self.folder.join(file)));
         }
         Ok(())
     }
@@ -139,6 +159,11 @@ impl Jobs {
         let jobs = self.lock();
         let found = jobs.values().find(|job| job.id == id && job.namespace == namespace);
         found.cloned().ok_or_else(|| not_found("job", id))
+    }
+
+    /// Returns the path of a file of an export.
+    pub fn path_of(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
     }
 
     /// Asks a job to stop after its current batch. A job that has ended stays as it is.
@@ -196,14 +221,14 @@ impl Progress<'_> {
         self.installation.jobs.change(self.number, |job| job.matched += 1);
     }
 
-    /// Notes the file that the job writes.
-    fn writes(&self, file: PathBuf) {
+    /// Notes the name of the file that the job has written.
+    fn writes(&self, file: String) {
         self.installation.jobs.change(self.number, |job| job.file = Some(file));
     }
 
     /// Notes what the job found.
     fn found(&self, result: Box<RawValue>) {
-        self.installation.jobs.change(self.number, |job| job.result = Some(result));
+        self.installation.jobs.change(self.number, |job| job.result = Some(Findings(result.into())));
     }
 
     fn change(&self, change: impl FnOnce(&mut Job)) {

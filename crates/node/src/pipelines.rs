@@ -227,6 +227,7 @@ impl Installation {
             let detail = format!("the document names the pipeline `{}`; this one is `{}`", compiled.plan.name, pipeline.name);
             return Err(Box::new(Refusal::new(RefusalKind::Invalid, detail).field("pipeline")));
         }
+        self.must_be_taken(pipeline)?;
         if self.running_of(pipeline.id).is_some() {
             self.probe(pipeline.id, &compiled.targets)?;
         }
@@ -389,7 +390,7 @@ impl Installation {
 
     /// Deletes a pipeline. Its records, events and sessions stay.
     pub fn delete_pipeline(&self, who: &Who, pipeline: &KeptPipeline) -> Result<(), Refused> {
-        if self.running_of(pipeline.id).is_some() {
+        if self.session_at_work(pipeline.id).is_some() {
             let detail = format!("a session of `{}` is running; finish or cancel it first", pipeline.name);
             return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
         }

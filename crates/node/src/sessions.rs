@@ -107,8 +107,8 @@ impl Installation {
         {
             return Ok(known);
         }
-        if let Some(served) = self.running_of(pipeline.id) {
-            let detail = format!("session {} of `{}` is running already", Session::id_of(served.session()), pipeline.name);
+        if let Some(session) = self.session_at_work(pipeline.id) {
+            let detail = format!("session {} of `{}` is running already", Session::id_of(session), pipeline.name);
             return Err(Box::new(Refusal::new(RefusalKind::Conflict, detail)));
         }
         let version = self.version(pipeline, pipeline.version)?;

@@ -235,7 +235,7 @@ fn start(installation: &Arc<Installation>, who: &Who, document: &Document) -> Re
         },
     };
     // A schedule starts sessions at its times.
-    if installation.running_of(pipeline.id).is_none() && compiled.plan.schedule.is_none() {
+    if installation.session_at_work(pipeline.id).is_none() && compiled.plan.schedule.is_none() {
         // An unreachable target does not prevent the start: its records wait for it.
         if let Err(refused) = installation.probe_targets(&pipeline) {
             tracing::error!(pipeline = pipeline.name, "{}; its records wait until it takes them", refused.detail);

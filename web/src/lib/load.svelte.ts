@@ -82,8 +82,8 @@ export class List<T = Json> {
     if (this.next && !this.loading) await this.page(this.next);
   }
 
-  again(): Promise<void> {
-    return this.from(this.path);
+  async again(): Promise<void> {
+    if (this.path) await this.from(this.path);
   }
 
   private async page(cursor: string | null): Promise<void> {

@@ -83,10 +83,10 @@ export class Tail {
   }
 
   /** Takes the newest events that are not shown yet. Returns false if the server did not answer with them. */
-  private async newest(turn: number): Promise<boolean> {
+  private async newest(turn: number, looks = LOOKS_MAX): Promise<boolean> {
     try {
       let cursor = '';
-      for (let looked = 0; looked < LOOKS_MAX; looked++) {
+      for (let looked = 0; looked < looks; looked++) {
         const page = await get<EventPage>(url('/api/v1/events', { ...this.query, order: 'desc', limit: 40, cursor }));
         if (turn !== this.turn) return false;
         this.take(page.items);
@@ -137,7 +137,7 @@ export class Tail {
 
   private poll(turn: number): void {
     this.timer = window.setTimeout(async () => {
-      if (await this.newest(turn)) this.poll(turn);
+      if (await this.newest(turn, 1)) this.poll(turn);
     }, POLL_MS);
   }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::server::{Server, event, items};
+use crate::support::server::{Server, event, eventually, items};
 
 fn without_user(id: &str) -> Value {
     let mut event = event(id, "", json!(1));
@@ -105,4 +105,39 @@ fn the_queue_is_filtered_by_event_time_and_settlement() {
         let told = server.ask("GET", &format!("/api/v1/corrections?{field}=noon")).send().problem();
         assert_eq!((told.0, told.2.as_deref()), (400, Some(field)));
     }
+}
+
+/// Groups rise and sink while they are read.
+#[test]
+fn pages_of_groups_leave_none_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let park = |source: &str, count: u32, from: u32| {
+        let event = |n: u32| json!({"specversion": "1.0", "id": format!("{}", from + n), "source": source, "type": "x"});
+        server.count(&(0..count).map(event).collect::<Vec<_>>());
+    };
+    let sources = [("/a", 5), ("/b", 4), ("/c", 3), ("/d", 2)];
+    sources.iter().for_each(|(source, count)| park(source, *count, 0));
+    let page = |cursor: &str| {
+        let answer = server.get(&format!("/api/v1/corrections/groups?limit=1{cursor}"));
+        let group = &answer["items"][0];
+        let next = answer["nextCursor"].as_str().map(|next| format!("&cursor={next}"));
+        (group["source"].as_str().unwrap_or_default().to_owned(), group["groupId"].clone(), next)
+    };
+    let first = eventually("all groups", || {
+        let all = items(&server.get("/api/v1/corrections/groups"));
+        (all.iter().map(|group| group["open"].as_u64().unwrap()).sum::<u64>() == 14).then(|| page(""))
+    });
+    let second = page(first.2.as_deref().unwrap());
+    assert_eq!((first.0.as_str(), second.0.as_str()), ("/a", "/b"));
+    // The last one that was shown rises to the top.
+    park("/b", 9, 100);
+    eventually("the group has risen", || (page("").0 == "/b").then_some(()));
+    let third = page(second.2.as_deref().unwrap());
+    let fourth = page(third.2.as_deref().unwrap());
+    assert_eq!((third.0.as_str(), fourth.0.as_str(), fourth.2), ("/c", "/d", None));
+    let one = server.get(&format!("/api/v1/corrections/groups/{}", third.1.as_str().unwrap()));
+    assert_eq!((&one["source"], &one["open"]), (&json!("/c"), &json!(3)));
+    assert_eq!(server.ask("GET", "/api/v1/corrections/groups?cursor=x").send().problem().1, "bad_cursor");
+    assert_eq!(server.ask("GET", "/api/v1/corrections/groups/none").send().problem().0, 404);
 }

@@ -4,7 +4,7 @@ use flowmeter_store::catalog::{Catalog, Change, LocalCatalog, Table};
 use serde_json::{Value, json};
 
 use crate::periods::hours;
-use crate::support::server::{Server, event, items};
+use crate::support::server::{Server, event, eventually, items};
 
 #[test]
 fn a_pipeline_whose_document_is_refused_does_not_stop_the_others() {
@@ -22,14 +22,18 @@ fn a_pipeline_whose_document_is_refused_does_not_stop_the_others() {
 
     let catalog = LocalCatalog::open(&data.join("catalog.redb")).unwrap();
     let rows = catalog.scan(Table::Versions, b"", None, usize::MAX).unwrap();
-    let spoilt = rows.into_iter().find_map(|(key, value)| {
-        let mut version: Value = serde_json::from_slice(&value).unwrap();
-        let text = version["document"].as_str()?.replace("flushEmpty: false", "flushEmptyNever: false");
-        let is_other = text.contains("pipeline: other");
-        version["document"] = json!(text);
-        is_other.then(|| Change::Put(Table::Versions, key, version.to_string().into_bytes()))
-    });
-    catalog.commit(&[spoilt.unwrap()]).unwrap();
+    let (sound, spoilt) = rows
+        .into_iter()
+        .find_map(|(key, value)| {
+            let sound = Change::Put(Table::Versions, key.clone(), value.clone());
+            let mut version: Value = serde_json::from_slice(&value).unwrap();
+            let text = version["document"].as_str()?.replace("flushEmpty: false", "flushEmptyNever: false");
+            let is_other = text.contains("pipeline: other");
+            version["document"] = json!(text);
+            is_other.then(|| (sound, Change::Put(Table::Versions, key, version.to_string().into_bytes())))
+        })
+        .unwrap();
+    catalog.commit(&[spoilt]).unwrap();
     drop(catalog);
 
     let server = Server::start(&data, &["--pipeline", document.to_str().unwrap()]);
@@ -44,5 +48,25 @@ fn a_pipeline_whose_document_is_refused_does_not_stop_the_others() {
     assert_eq!(items(&server.get("/api/v1/pipelines")).len(), 2);
     let shown = server.get("/api/v1/pipelines/other");
     assert!(shown["document"].as_str().unwrap().contains("flushEmptyNever"), "{shown}");
+    let (status, ..) = server.post("/api/v1/pipelines/other/run", &json!({})).problem();
+    assert_eq!(status, 409, "its session continues once it is loaded");
+    assert_eq!(server.ask("DELETE", "/api/v1/pipelines/other").send().problem().0, 409);
     assert!(shown["warnings"][0]["message"].as_str().unwrap().starts_with("this program refuses the document"), "{shown}");
+    let put = server.ask("PUT", "/api/v1/pipelines/other").header("content-type", "application/yaml").header("if-match", "\"1\"");
+    let refused = put.body(std::fs::read_to_string(&second).unwrap()).send();
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("start the program that saved it"), "{}", refused.text());
+    drop(server.stop());
+
+    // The program that takes the document: the pipeline continues, with the events of meanwhile.
+    let catalog = LocalCatalog::open(&data.join("catalog.redb")).unwrap();
+    catalog.commit(&[sound]).unwrap();
+    drop(catalog);
+    let server = Server::start(&data, &documents);
+    let value = eventually("both events", || {
+        let value = items(&server.get("/api/v1/meters?pipeline=other")).first()?["value"].clone();
+        (value == json!(3)).then_some(value)
+    });
+    assert_eq!(value, json!(3));
+    assert_eq!(server.ask("GET", "/health/ready").send().status, 200);
 }

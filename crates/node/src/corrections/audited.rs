@@ -104,7 +104,9 @@ impl Events<'_> {
             None => self.installation.read_log(position, self.installation.log_end()),
         };
         let Ok(mut log) = log else { return Ok(None) };
-        log.skip_to(position)?;
+        if log.skip_to(position).is_err() {
+            return Ok(None);
+        }
         let entry = log.read()?.filter(|entry| entry.position == position);
         self.log = Some(log);
         let Some(entry) = entry else { return Ok(None) };

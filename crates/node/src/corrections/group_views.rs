@@ -32,9 +32,10 @@ pub struct RankedGroup {
 }
 
 impl RankedGroup {
-    /// Returns a number by which the group is recognised in a list.
-    pub fn identity(&self) -> u64 {
-        xxh3_64(&[self.served.kept.id.as_bytes(), self.at.to_le_bytes().as_slice()].concat())
+    /// Returns its place in the order of a list, the highest first: open events, the last of them, and
+    /// a number of the group.
+    pub fn rank(&self) -> (u64, i64, u64) {
+        (self.open, self.last, xxh3_64(&[self.served.kept.id.as_bytes(), self.at.to_le_bytes().as_slice()].concat()))
     }
 }
 
@@ -63,7 +64,7 @@ impl Installation {
                 }
             }
         }
-        found.sort_by_key(|group| std::cmp::Reverse((group.open, group.last)));
+        found.sort_by_cached_key(|group| std::cmp::Reverse(group.rank()));
         found
     }
 

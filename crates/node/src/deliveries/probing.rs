@@ -19,21 +19,23 @@ use crate::installation::Installation;
 use crate::pipelines::KeptPipeline;
 use crate::refusal::{Refusal, RefusalKind, Refused};
 use crate::sessions::{KeptSession, StartOptions};
+use crate::tables::reading::ReadTables;
 
 impl Installation {
     /// Probes the targets of a pipeline and starts a session of it. With a unique key a
     /// second start gives the session of the first.
     pub fn start(self: &Arc<Self>, who: &Who, pipeline: &KeptPipeline, options: StartOptions) -> Result<KeptSession, Refused> {
+        let mut read = ReadTables::new();
         if !self.is_started(pipeline, options.unique_key.as_deref())? {
             self.probe_targets(pipeline)?;
+            read = self.read_asked_of(pipeline)?;
         }
-        let read = self.read_asked_of(pipeline)?;
         self.start_unprobed(who, pipeline, options, &read)
     }
 
     /// Whether a start would find a session there already.
     fn is_started(&self, pipeline: &KeptPipeline, unique_key: Option<&str>) -> Result<bool, Refused> {
-        if self.running_of(pipeline.id).is_some() {
+        if self.session_at_work(pipeline.id).is_some() {
             return Ok(true);
         }
         let Some(key) = unique_key else { return Ok(false) };

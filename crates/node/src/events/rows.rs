@@ -333,11 +333,14 @@ impl Installation {
         let wanted = filter.keys();
         let unfiled = self.event_store.get().and_then(|store| store.unfiled(pipeline.id));
         let Some(unfiled) = unfiled.filter(|_| !wanted.is_empty()) else { return Ok(Walked::Until(from)) };
-        let Some((positions, until)) = unfiled.recent.positions(&wanted, from) else {
+        let Some((mut positions, until)) = unfiled.recent.positions(&wanted, from) else {
             // A file with them may have been finished since the names of files were read.
             let archived = archive::extent(&**self.disk(), &events_folder(pipeline.id))?;
             return Ok(if archived > Some(from) { Walked::Enough(from) } else { Walked::Until(from) });
         };
+        // Of a window, those behind it are not wanted.
+        let until = filter.positions.as_ref().map_or(until, |range| until.min(range.end.max(from)));
+        positions.retain(|position| *position < until);
         if positions.len() as u64 * ONE_COSTS > until - from {
             return Ok(Walked::Until(from));
         }

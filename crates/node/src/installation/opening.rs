@@ -82,7 +82,7 @@ impl Installation {
         // A test clock continues where the history ends.
         let began = |last_at| clock.as_test().into_iter().for_each(|clock| clock.advance(last_at));
         let (journal, recovered) = LocalJournal::open(&disk, &local, &clock, began)?;
-        let jobs = crate::jobs::Jobs::open(Arc::clone(&catalog), clock.now())?;
+        let jobs = crate::jobs::Jobs::open(Arc::clone(&catalog), settings.data.join(crate::jobs::EXPORTS_FOLDER), clock.now())?;
         let installation = Arc::new(Installation {
             meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,

@@ -126,8 +126,9 @@ impl Installation {
         let folder = self.settings.data.join(EXPORTS_FOLDER);
         let format = wish.format;
         self.begin_job(who, job, &wish.written, move |installation, progress| {
-            let file = folder.join(format!("J-{:08}.{}", progress.number, format.name()));
-            let output = Output { part: file.with_extension("part"), file };
+            let name = format!("J-{:08}.{}", progress.number, format.name());
+            let file = folder.join(&name);
+            let output = Output { part: file.with_extension("part"), file, name };
             let written = installation.export_to(&output, format, &pipelines, &filter, up_to, progress);
             written.map_err(|why| why.to_string())
         })
@@ -163,7 +164,7 @@ impl Installation {
         }
         export.finish()?;
         output.keep()?;
-        progress.writes(output.file.clone());
+        progress.writes(output.name.clone());
         Ok(())
     }
 
@@ -172,7 +173,8 @@ impl Installation {
         let Ok(files) = std::fs::read_dir(self.settings.data.join(EXPORTS_FOLDER)) else { return };
         let jobs = self.jobs.lock();
         for file in files.flatten().map(|file| file.path()) {
-            if !jobs.values().any(|job| job.file.as_ref() == Some(&file)) {
+            let name = file.file_name().and_then(|name| name.to_str());
+            if !jobs.values().any(|job| job.file.is_some() && job.file.as_deref() == name) {
                 // A file that cannot be removed only takes room.
                 drop(std::fs::remove_file(file));
             }
@@ -223,6 +225,7 @@ impl Dated {
 struct Output {
     part: PathBuf,
     file: PathBuf,
+    name: String,
 }
 
 impl Output {

@@ -1,10 +1,10 @@
 //! A job: what it does, its progress and its result.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use flowmeter_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -110,6 +110,22 @@ impl JobAction {
     }
 }
 
+/// The findings of a comparison, as JSON with all digits. A copy shares them: they can be long.
+#[derive(Clone, Debug)]
+pub struct Findings(pub(super) Arc<RawValue>);
+
+impl Serialize for Findings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Findings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Findings, D::Error> {
+        Ok(Findings(Box::<RawValue>::deserialize(deserializer)?.into()))
+    }
+}
+
 /// A job, its progress and its result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,10 +160,10 @@ pub struct Job {
     pub by_outcome: BTreeMap<String, u64>,
     /// The error that ended it.
     pub error: Option<String>,
-    /// The file that it wrote.
-    pub file: Option<PathBuf>,
+    /// The name of the file that it wrote, in the folder of exports; only of the newest jobs.
+    pub file: Option<String>,
     /// The findings of a comparison; only of the newest jobs.
-    pub result: Option<Box<RawValue>>,
+    pub result: Option<Findings>,
     /// Of a dry run that changes events: some of them, changed.
     #[serde(skip)]
     pub sample: Option<Value>,
@@ -173,7 +189,8 @@ impl Job {
     /// Returns it as the API shows it alone, with its result.
     pub fn shown_whole(&self) -> Box<RawValue> {
         let none = RawValue::NULL;
-        Object::of(&self.shown()).with("result", self.result.as_deref().unwrap_or(none)).finish()
+        let result = self.result.as_ref().map_or(none, |findings| &*findings.0);
+        Object::of(&self.shown()).with("result", result).finish()
     }
 
     /// Counts things of an outcome.

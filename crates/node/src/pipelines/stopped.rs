@@ -108,6 +108,23 @@ impl Installation {
         }
     }
 
+    /// Returns the number of the session that runs a pipeline, or that continues once the pipeline is
+    /// loaded again.
+    pub fn session_at_work(&self, pipeline: Uuid) -> Option<u64> {
+        if let Some(served) = self.running_of(pipeline) {
+            return Some(served.session());
+        }
+        let stopped = self.stopped_ones().get(&pipeline).cloned();
+        stopped.filter(|stopped| self.continues(stopped)).map(|stopped| stopped.session)
+    }
+
+    /// Whether a stopped pipeline has a session that continues once it is loaded again.
+    pub(crate) fn continues(&self, stopped: &Stopped) -> bool {
+        let session = self.catalog.get(Table::Sessions, &key_of(stopped.session)).ok().flatten();
+        // A session that cannot be read may continue.
+        session.is_some_and(|bytes| kept::<KeptSession>(&bytes).map_or(true, |session| !session.session_status.is_final()))
+    }
+
     /// Notes a pipeline that is to be loaded for a session.
     pub(crate) fn remember_stopped(&self, pipeline: &KeptPipeline, session: u64, why: Error) {
         self.stopped_ones().insert(pipeline.id, Stopped::new(pipeline, session, why, self.now()));
@@ -227,6 +244,14 @@ impl Installation {
         }
     }
 
+    fn try_later(&self, pipeline: Uuid, why: Error, has_failed: bool, now: Timestamp) {
+        if let Some(known) = self.stopped_ones().get_mut(&pipeline) {
+            known.pause = (known.pause * 2).min(PAUSE_LONGEST);
+            known.next_try = now.saturating_add(known.pause);
+            (known.has_failed, known.why) = (has_failed, why);
+        }
+    }
+
     fn load_again(self: &Arc<Self>, stopped: &Stopped, now: Timestamp) -> Result<(), Error> {
         let _change = self.change()?;
         let id = stopped.pipeline.id;
@@ -237,7 +262,14 @@ impl Installation {
             return Ok(());
         };
         let mut session: KeptSession = kept(&bytes)?;
-        let compiled = self.newest_compiled(&pipeline)?;
+        let compiled = match self.newest_compiled(&pipeline) {
+            Ok(compiled) => compiled,
+            // It stays stopped: only the program that took the document can continue.
+            Err(why) => {
+                self.try_later(id, why, false, now);
+                return Ok(());
+            }
+        };
         match self.put_to_work(&pipeline, &session, &compiled) {
             Ok(()) => {
                 self.forget_stopped(id);
@@ -253,12 +285,8 @@ impl Installation {
                 Ok(())
             }
             Err(why) if may_heal(&why) || session.session_status.is_final() => {
-                if let Some(known) = self.stopped_ones().get_mut(&id) {
-                    known.pause = (known.pause * 2).min(PAUSE_LONGEST);
-                    known.next_try = now.saturating_add(known.pause);
-                    known.has_failed = !may_heal(&why);
-                    known.why = why;
-                }
+                let has_failed = !may_heal(&why);
+                self.try_later(id, why, has_failed, now);
                 Ok(())
             }
             Err(why) => {

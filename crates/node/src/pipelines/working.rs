@@ -22,8 +22,12 @@ use crate::events::derived::ParkedLater;
 use crate::installation::{Installation, Served};
 use crate::pipelines::state::require_choices;
 use crate::pipelines::{KeptPipeline, plan_of};
+use crate::refusal::{Refusal, RefusalKind, Refused};
 use crate::rows::kept;
 use crate::sessions::{KeptSession, SessionFilter};
+
+/// The way out for a pipeline whose version a program refuses.
+const WITH_ITS_PROGRAM: &str = "start the program that saved it, and save a version there that this program takes";
 
 impl Installation {
     /// Opens the pipeline's state and starts its worker.
@@ -180,6 +184,18 @@ impl Installation {
         served.worker.pause(!is_bounded)
     }
 
+    /// Checks that this program takes the version by which a pipeline's session runs: the state is
+    /// that of this version, so a later one does not help.
+    pub(crate) fn must_be_taken(&self, pipeline: &KeptPipeline) -> Result<(), Refused> {
+        match self.newest_compiled(pipeline) {
+            Err(why) if self.session_at_work(pipeline.id).is_some() => {
+                let refusal = Refusal::new(RefusalKind::Conflict, format!("this program refuses the version in force: {why}"));
+                Err(Box::new(refusal.remedy(WITH_ITS_PROGRAM)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Compiles the newest version of a pipeline.
     ///
     /// # Errors
@@ -201,8 +217,8 @@ impl Installation {
                 Ok(compiled) => compiled,
                 // The other pipelines run.
                 Err(why) => {
-                    tracing::error!(pipeline = pipeline.name, "the pipeline is not loaded: {why}");
-                    self.remember_unreadable(pipeline, &session, why);
+                    tracing::error!(pipeline = pipeline.name, "the pipeline is not loaded; {WITH_ITS_PROGRAM}: {why}");
+                    self.remember_stopped(pipeline, session.number, why);
                     continue;
                 }
             };

@@ -82,7 +82,8 @@ impl Installation {
     /// before had one.
     pub(crate) fn begin_schedule(&self, newer: &KeptPipeline) -> Result<Option<Change>, Error> {
         let before = newer.version.checked_sub(1).filter(|before| *before > 0);
-        let before = before.map(|version| self.schedule_of(&KeptPipeline { version, ..newer.clone() })).transpose()?.flatten();
+        // Of a version that the program refuses, no schedule is known.
+        let before = before.and_then(|version| self.schedule_of(&KeptPipeline { version, ..newer.clone() }).ok()?);
         let now = u64::try_from(self.now().nanos() / 1_000_000).unwrap_or_default();
         Ok(before.is_none().then(|| count_to(counter_of(newer.id).as_bytes(), now)))
     }
@@ -173,7 +174,7 @@ impl Installation {
             // The first due time is one after the schedule was made.
             return self.handle(pipeline.id, now);
         };
-        let is_running = self.running_of(pipeline.id).is_some();
+        let is_running = self.session_at_work(pipeline.id).is_some();
         let next = std::iter::successors(schedule.next_after(handled), |due| schedule.next_after(*due));
         let due: Vec<Timestamp> = next.take_while(|due| *due <= now).take(DUE_MAX).collect();
         let Some(last) = due.last().copied() else {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::paging::{WINDOW_MAX, backwards, is_newest_first, listed, newest_first, over_pipelines};
+use super::paging::{WINDOW_MAX, backwards, is_newest_first, newest_first, over_pipelines};
 use super::request::{Query, json as json_body, object};
 use super::{App, Asked, Endpoint, answer, off};
 use crate::problem::{Code, Problem, Refused, problem_of};
@@ -199,12 +199,27 @@ async fn groups(
             return Err(Box::new(Problem::new(Code::Invalid, detail).field("state")));
         }
     };
-    let by = asked.who.namespace;
+    let (by, limit) = (asked.who.namespace, query.limit()?);
     off(move || {
         let groups = app.installation.ranked_groups(&by, query.get("pipeline"), all, span);
-        listed(&query, &groups, RankedGroup::identity, |page| app.installation.groups_shown(page))
+        // Groups rise and sink all the time: a page begins below the rank that the last one had.
+        let from = query.get("cursor").map(rank_of).transpose()?;
+        let from = from.map_or(0, |last| groups.partition_point(|group| group.rank() >= last));
+        let page = &groups[from..groups.len().min(from + limit)];
+        let last = page.last().filter(|_| from + limit < groups.len()).map(RankedGroup::rank);
+        let next = last.map(|(open, last, number)| format!("{open}.{last}.{number:016x}"));
+        Ok(super::page(app.installation.groups_shown(page), next))
     })
     .await
+}
+
+/// Reads the cursor of a list of groups.
+fn rank_of(cursor: &str) -> Result<(u64, i64, u64), Refused> {
+    let read = || {
+        let mut parts = cursor.splitn(3, '.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, u64::from_str_radix(parts.next()?, 16).ok()?))
+    };
+    read().ok_or_else(|| Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor")))
 }
 
 async fn group(State(app): State<App>, Extension(asked): Extension<Asked>, Path(id): Path<String>) -> Result<Response, Refused> {

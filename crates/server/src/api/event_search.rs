@@ -104,12 +104,12 @@ async fn search(
                                 if rows.len() > limit {
                                     rows.pop_front();
                                 }
-                                rows.push_back((row.received_at, row.position, event_shown(&row)));
+                                rows.push_back(row);
                             }
                             ControlFlow::Continue(())
                         })?;
                     }
-                    Ok(rows.into())
+                    Ok(rows.iter().map(|row| (row.received_at, row.position, event_shown(row))).collect())
                 })
             });
             found.map(|page| (page, limit))

@@ -22,23 +22,14 @@ pub(super) const PAGED: &[(&str, &str)] = &[("limit", "items of a page"), ("curs
 
 /// Returns a page of a list that is in memory as a whole.
 pub(super) fn whole(query: &Query, items: impl IntoIterator<Item = Value>) -> Result<Response, Refused> {
-    let items: Vec<Value> = items.into_iter().collect();
-    listed(query, &items, identity, <[Value]>::to_vec)
-}
-
-/// Returns a page of a list that is in memory, of which only the page is shown.
-pub(super) fn listed<T>(
-    query: &Query,
-    items: &[T],
-    identity: impl Fn(&T) -> u64,
-    show: impl FnOnce(&[T]) -> Vec<Value>,
-) -> Result<Response, Refused> {
+    let mut items: Vec<Value> = items.into_iter().collect();
     let limit = query.limit()?;
-    let from = query.get("cursor").map_or(Ok(0), |cursor| place_in(cursor, items, &identity))?;
+    let from = query.get("cursor").map_or(Ok(0), |cursor| place_in(cursor, &items))?;
     let end = items.len().min(from.saturating_add(limit));
-    let next = items.get(..end).filter(|_| end < items.len()).and_then(<[T]>::last);
+    let next = items.get(..end).filter(|_| end < items.len()).and_then(<[Value]>::last);
     let next = next.map(|last| format!("{end}.{:016x}", identity(last)));
-    Ok(page(show(&items[from..end]), next))
+    items.truncate(end);
+    Ok(page(items.split_off(from), next))
 }
 
 /// Members by which an item of a list is recognised, whatever else changes.
@@ -51,7 +42,7 @@ fn identity(item: &Value) -> u64 {
 }
 
 /// Returns where a page begins: behind the last item of the page before, if that is still there.
-fn place_in<T>(cursor: &str, items: &[T], identity: &impl Fn(&T) -> u64) -> Result<usize, Refused> {
+fn place_in(cursor: &str, items: &[Value]) -> Result<usize, Refused> {
     let read = || {
         let (count, last) = cursor.split_once('.').unwrap_or((cursor, ""));
         let last = if last.is_empty() { None } else { Some(u64::from_str_radix(last, 16).ok()?) };
@@ -59,7 +50,7 @@ fn place_in<T>(cursor: &str, items: &[T], identity: &impl Fn(&T) -> u64) -> Resu
     };
     let wrong = || Box::new(Problem::new(Code::BadCursor, "the cursor is not one of this list").field("cursor"));
     let (count, last) = read().ok_or_else(wrong)?;
-    let is_last = |item: &T| Some(identity(item)) == last;
+    let is_last = |item: &Value| Some(identity(item)) == last;
     let is_in_place = count.checked_sub(1).and_then(|at| items.get(at)).is_some_and(is_last);
     let found = if is_in_place { None } else { items.iter().position(is_last).map(|at| at + 1) };
     Ok(found.unwrap_or(count).min(items.len()))
@@ -167,7 +158,8 @@ const WINDOW_MIN: u64 = 512;
 pub(super) const WINDOW_MAX: u64 = 16_384;
 /// Items that are looked at for one page; the next page continues there.
 const LOOKED_AT_MAX: u64 = 400_000;
-/// Nanoseconds within which a page looks at more items than that.
+/// Nanoseconds within which a page looks at more items than that, and how many at most.
+const LOOKED_AT_MOST: u64 = 16_000_000;
 const QUICK: i64 = 100_000_000;
 
 /// Reads windows of a log backwards until enough items are found. `read` gives the wanted items of
@@ -184,7 +176,7 @@ pub(super) fn backwards(
     let since = |instant: Timestamp| now().nanos().saturating_sub(instant.nanos());
     let mut found: Vec<Dated> = Vec::new();
     let (mut until, mut window, mut looked) = (before.min(end), WINDOW_MIN, 0);
-    while until > first && found.len() < limit && (looked < LOOKED_AT_MAX || since(began) < QUICK) {
+    while until > first && found.len() < limit && (looked < LOOKED_AT_MAX || looked < LOOKED_AT_MOST && since(began) < QUICK) {
         let from = until.saturating_sub(window).max(first);
         let asked = now();
         let mut items = read(from, until)?;
@@ -222,11 +214,11 @@ mod tests {
         let items = |names: &str| names.chars().map(|name| json!({"name": name, "state": names})).collect::<Vec<Value>>();
         let cursor = format!("2.{:016x}", identity(&items("b")[0]));
         for (names, expected) in [("abc", 2), ("0abc", 3), ("bc", 1), ("ac", 2), ("a", 1)] {
-            assert_eq!(place_in(&cursor, &items(names), &identity).unwrap(), expected, "{names}");
+            assert_eq!(place_in(&cursor, &items(names)).unwrap(), expected, "{names}");
         }
-        assert_eq!(place_in("1", &items("abc"), &identity).unwrap(), 1);
+        assert_eq!(place_in("1", &items("abc")).unwrap(), 1);
         for wrong in ["x", "1.x", ".0", "-1"] {
-            assert!(place_in(wrong, &items("abc"), &identity).is_err(), "{wrong}");
+            assert!(place_in(wrong, &items("abc")).is_err(), "{wrong}");
         }
     }
 

@@ -25,14 +25,14 @@ pub(super) async fn fetch(
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
     let job = app.installation.jobs.find(&asked.who.namespace, &id)?;
-    let Job { file: Some(path), state: JobState::Done, .. } = &job else {
+    let Job { file: Some(file), state: JobState::Done, .. } = &job else {
         if job.kind != JobKind::Export {
             return Err(not_found("file of the job", &id));
         }
         let detail = format!("`{id}` has no file: it is {}, or the file was removed for newer ones", job.state.name());
         return Err(Box::new(Problem::new(Code::Conflict, detail)));
     };
-    let path = path.clone();
+    let path = app.installation.jobs.path_of(file);
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_owned();
     let opened = off(move || {
         let file = std::fs::File::open(&path);

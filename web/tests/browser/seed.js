@@ -105,8 +105,11 @@ function samples(now) {
   for (let at = 0; at < 300; at++) all.push(sample(now - next(50 * 60_000)));
   const twice = event({ id: 'twice', at: now - 60_000 });
   all.push(twice, twice);
-  for (const [at, tokens] of EXACT.entries()) all.push(event({ id: `exact-${at}`, subject: `digits-${at}`, tokens, at: now - 2 * 3_600_000 }));
-  all.push(event({ id: 'odd', subject: ODD, at: now - 3 * 3_600_000 }));
+  // In the month that a meter shows, also in its first hours.
+  const month = (at) => new Date(at).toLocaleString('en', { timeZone: 'Europe/Oslo', month: 'short' });
+  const recent = (hours) => (month(now - hours * 3_600_000) === month(now) ? now - hours * 3_600_000 : now);
+  for (const [at, tokens] of EXACT.entries()) all.push(event({ id: `exact-${at}`, subject: `digits-${at}`, tokens, at: recent(2) }));
+  all.push(event({ id: 'odd', subject: ODD, at: recent(3) }));
   for (let at = 0; at < 12; at++) all.push(event({ id: `no-user-${at}`, subject: '', source: '/gateway-eu-2', at: now }));
   for (let at = 0; at < 3; at++) all.push(event({ id: `words-${at}`, tokens: '"12,5"', at: now }));
   all.push(event({ id: 'park-digits', subject: '', source: '/gateway-eu-2', tokens: EXACT[0], extra: `,"big":${EXACT[1]},"power":${EXACT[2]},"minus":${EXACT[3]}`, at: now }));

@@ -39,7 +39,7 @@ pub use job::{Findings, Job, JobAction, JobKind, JobState};
 const KEPT_MAX: usize = 200;
 /// Jobs that run at the same time.
 const RUNNING_MAX: usize = 4;
-/// Jobs whose file or result is kept.
+/// Files that are kept, and as many results.
 const OUTPUTS_MAX: usize = 20;
 /// Nanoseconds after which the progress of a job is written to the catalog again.
 const KEPT_EVERY: i64 = 1_000_000_000;
@@ -103,8 +103,8 @@ impl Jobs {
         Ok((number, job))
     }
 
-    /// Writes a job to the catalog together with `more`. Removes the oldest jobs that have ended, and
-    /// the outputs of those before the newest.
+    /// Writes a job to the catalog together with `more`. Removes the jobs before the newest
+    /// [`KEPT_MAX`] that have ended, and the files and results before the newest [`OUTPUTS_MAX`].
     fn keep(&self, number: u64, more: Vec<Change>) -> Result<(), Error> {
         let (changes, files) = {
             let mut jobs = self.lock();
@@ -115,20 +115,15 @@ impl Jobs {
                 files.extend(jobs.remove(&oldest).and_then(|job| job.file));
                 changes.push(Change::Remove(Table::Jobs, key_of(oldest).to_vec()));
             }
-            let oldest = |jobs: &BTreeMap<u64, Job>, has: fn(&Job) -> bool| {
-                let mut with: Vec<_> = jobs.iter().filter(|(_, job)| has(job)).map(|(at, job)| (job.ended_at, *at)).collect();
-                with.sort_unstable_by(|one, other| other.cmp(one));
-                with.into_iter().skip(OUTPUTS_MAX).map(|(_, at)| at).filter(|at| *at != number).collect::<Vec<_>>()
-            };
-            for (is_file, over) in
-                [(true, oldest(&jobs, |job| job.file.is_some())), (false, oldest(&jobs, |job| job.result.is_some()))]
-            {
-                for at in over {
-                    let Some(job) = jobs.get_mut(&at) else { continue };
-                    match is_file {
-                        true => files.extend(job.file.take()),
-                        false => job.result = None,
-                    }
+            for at in beyond_newest(&jobs, |job| job.file.is_some()).filter(|at| *at != number) {
+                if let Some(job) = jobs.get_mut(&at) {
+                    files.extend(job.file.take());
+                    changes.push(row(at, job));
+                }
+            }
+            for at in beyond_newest(&jobs, |job| job.result.is_some()).filter(|at| *at != number) {
+                if let Some(job) = jobs.get_mut(&at) {
+                    job.result = None;
                     changes.push(row(at, job));
                 }
             }
@@ -328,4 +323,11 @@ impl Installation {
 
 fn row(number: u64, job: &Job) -> Change {
     put(Table::Jobs, key_of(number).to_vec(), job)
+}
+
+/// Returns the numbers of jobs with an output that ended before the newest such ones.
+fn beyond_newest(jobs: &BTreeMap<u64, Job>, has_output: fn(&Job) -> bool) -> impl Iterator<Item = u64> + use<> {
+    let mut found: Vec<_> = jobs.iter().filter(|(_, job)| has_output(job)).map(|(at, job)| (job.ended_at, *at)).collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.into_iter().skip(OUTPUTS_MAX).map(|(_, at)| at)
 }

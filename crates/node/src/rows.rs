@@ -55,12 +55,15 @@ pub(crate) mod instant {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+        read(&String::deserialize(deserializer)?)
+    }
+
+    fn read<E: Error>(text: &str) -> Result<Timestamp, E> {
+        Timestamp::parse_rfc3339(text.as_bytes()).ok_or_else(|| E::custom(format!("`{text}` is not a time (RFC 3339)")))
     }
 
     pub(crate) mod optional {
-        use super::{Deserialize, Deserializer, Error, Serializer, Timestamp};
+        use super::{Deserialize, Deserializer, Serializer, Timestamp};
 
         pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
             match at {
@@ -70,9 +73,7 @@ pub(crate) mod instant {
         }
 
         pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-            let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-            let at = Timestamp::parse_rfc3339(text.as_bytes());
-            at.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time (RFC 3339)")))
+            Option::<String>::deserialize(deserializer)?.map(|text| super::read(&text)).transpose()
         }
     }
 }
@@ -83,11 +84,16 @@ pub(crate) mod named {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(crate) trait Named: Copy {
+        /// The kind of thing, for messages.
+        const KIND: &str;
+
         fn name(self) -> &'static str;
         fn named(name: &str) -> Option<Self>;
     }
 
     impl Named for Status {
+        const KIND: &str = "a status";
+
         fn name(self) -> &'static str {
             Status::name(self)
         }
@@ -98,6 +104,8 @@ pub(crate) mod named {
     }
 
     impl Named for RunType {
+        const KIND: &str = "a type of session";
+
         fn name(self) -> &'static str {
             RunType::name(self)
         }
@@ -114,6 +122,6 @@ pub(crate) mod named {
 
     pub(crate) fn deserialize<'de, T: Named, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         let name = String::deserialize(deserializer)?;
-        T::named(&name).ok_or_else(|| D::Error::custom(format!("`{name}` is not one of the names")))
+        T::named(&name).ok_or_else(|| D::Error::custom(format!("`{name}` is not {}", T::KIND)))
     }
 }

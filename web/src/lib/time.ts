@@ -157,4 +157,9 @@ export function range(text: string): Range {
   return { from, to: until, label: `${brief(from)} – ${brief(until)}`, live: false };
 }
 
+/** The bounds of a range as parameters of a list: in whole minutes, so that a page asks the same for a while. */
+export function bounds(wide: Range | null): { from: string; to: string } {
+  return { from: wide ? iso(Math.floor(wide.from / 60_000) * 60_000) : '', to: wide && !wide.live ? iso(wide.to) : '' };
+}
+
 export const iso = (at: number): string => new Date(at).toISOString();

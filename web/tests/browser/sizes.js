@@ -38,7 +38,7 @@ async function park(base) {
   const sender = async () => {
     while (next < PARKED) {
       const rows = [];
-      for (let in_batch = 0; in_batch < 500 && next < PARKED; in_batch++, next++)
+      for (let inBatch = 0; inBatch < 500 && next < PARKED; inBatch++, next++)
         rows.push(`{"specversion":"1.0","id":"p-${next}","source":"/source-${next % GROUPS}","type":"type-1","time":"2026-11-01T10:00:00Z","data":{"value":1}}`);
       await post(base, `[${rows.join(',')}]`);
     }
@@ -140,10 +140,10 @@ try {
   await one.close();
   for (let round = 0; round < 3; round++) {
     const alone = await cost(server, LOAD);
-    const open_ones = await browsers(engine, server.base);
+    const opened = await browsers(engine, server.base);
     await wait(5_000);
     const beside = await cost(server, LOAD);
-    await Promise.all(open_ones.map((each) => each.close()));
+    await Promise.all(opened.map((each) => each.close()));
     console.log(`CPU of the server for an event: ${alone.toFixed(3)} µs alone, ${beside.toFixed(3)} µs with ten browsers`);
   }
   await engine.close();

@@ -16,13 +16,12 @@ use super::groups::{Group, GroupKey, HOUR, HOURS, USERS_MAX};
 use crate::installation::{Installation, Served};
 use crate::monitoring::overview::encoded;
 use crate::pipelines::KeptVersion;
-use crate::refusal::{Refused, not_found};
+use crate::refusal::{Refused, not_found, refusal_of};
 
 /// Groups that a summary lists.
 const SUMMARY_MAX: usize = 100;
 
 /// A group in the order of a list.
-#[derive(Clone)]
 pub struct RankedGroup {
     served: Arc<Served>,
     /// Its place among the groups of the pipeline, which only grow.
@@ -85,17 +84,12 @@ impl Installation {
 
     /// Returns a group as the API shows it.
     pub fn group_shown(&self, namespace: &str, id: &str) -> Result<Value, Refused> {
-        let groups = self.ranked_groups(namespace, None, true, (i64::MIN, i64::MAX));
-        let found = {
-            let known = self.parked_groups.lock();
-            let has_id = |group: &&RankedGroup| {
-                let pipeline = group.served.kept.id;
-                known.get(&pipeline).and_then(|known| known.groups.get(group.at)).is_some_and(|(key, _)| key.id(pipeline) == id)
-            };
-            groups.iter().find(has_id).cloned()
-        };
-        let shown = found.and_then(|group| self.groups_shown(&[group]).pop());
-        shown.ok_or_else(|| not_found("group of parked events", id))
+        let (served, key) = self.group(namespace, id)?;
+        let versions = self.versions(served.kept.id).map_err(|why| refusal_of(&why))?;
+        let now = self.now().nanos().div_euclid(HOUR);
+        let known = self.parked_groups.lock();
+        let found = known.get(&served.kept.id).and_then(|known| known.groups.iter().find(|(known, _)| *known == key));
+        found.map(|(key, group)| view(&served, key, group, &versions, now)).ok_or_else(|| not_found("group of parked events", id))
     }
 }
 

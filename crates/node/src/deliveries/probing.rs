@@ -25,11 +25,15 @@ impl Installation {
     /// Probes the targets of a pipeline and starts a session of it. With a unique key a
     /// second start gives the session of the first.
     pub fn start(self: &Arc<Self>, who: &Who, pipeline: &KeptPipeline, options: StartOptions) -> Result<KeptSession, Refused> {
-        let mut read = ReadTables::new();
-        if !self.is_started(pipeline, options.unique_key.as_deref())? {
+        let is_started = self.is_started(pipeline, options.unique_key.as_deref())?;
+        if !is_started {
             self.probe_targets(pipeline)?;
-            read = self.read_asked_of(pipeline)?;
         }
+        let read = match self.read_asked_of(pipeline) {
+            // The document is refused: the start says what it finds.
+            Err(_) if is_started => ReadTables::new(),
+            read => read?,
+        };
         self.start_unprobed(who, pipeline, options, &read)
     }
 

@@ -252,6 +252,7 @@ impl Installation {
             && let Some(served) = self.served_of(pipeline.id)
         {
             served.worker().ask(Live::commit)??;
+            // A file may have been finished meanwhile.
             archived = archive::extent(&**self.disk(), &folder)?.unwrap_or(0);
         }
         if from < archived.min(until) {

@@ -264,7 +264,7 @@ impl Installation {
         let mut session: KeptSession = kept(&bytes)?;
         let compiled = match self.newest_compiled(&pipeline) {
             Ok(compiled) => compiled,
-            // It stays stopped: only the program that took the document can continue.
+            // It stays stopped: only the program that took the document reads its state.
             Err(why) => {
                 self.try_later(id, why, false, now);
                 return Ok(());

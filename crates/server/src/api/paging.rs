@@ -158,8 +158,9 @@ const WINDOW_MIN: u64 = 512;
 pub(super) const WINDOW_MAX: u64 = 16_384;
 /// Items that are looked at for one page; the next page continues there.
 const LOOKED_AT_MAX: u64 = 400_000;
-/// Nanoseconds within which a page looks at more items than that, and how many at most.
+/// Items that are looked at for one page if that is quick.
 const LOOKED_AT_MOST: u64 = 16_000_000;
+/// Nanoseconds for which more than [`LOOKED_AT_MAX`] items are looked at.
 const QUICK: i64 = 100_000_000;
 
 /// Reads windows of a log backwards until enough items are found. `read` gives the wanted items of

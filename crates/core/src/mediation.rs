@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub use flow::{Answers, Flow, OperatorCount, Parked, Token};
 pub use http::{Asked, AskingEvent, PastAnswer, Services};
 pub use lines::LineWriter;
-pub use taps::{ALL_STEPS, Stayed, Tap};
+pub use taps::{ALL_STEPS, Stayed, Stopwatch, Tap};
 
 use walk::take_refusals;
 

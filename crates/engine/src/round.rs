@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use flowmeter_core::image::{BadImage, Glass};
 use flowmeter_core::limits::IDENTITIES_EXPECTED_MAX;
-use flowmeter_core::mediation::{Flow, Mediator, OperatorCount, Services};
+use flowmeter_core::mediation::{Flow, Mediator, OperatorCount, Services, Stopwatch};
 use flowmeter_core::operator::{Operator, STALLED};
 use flowmeter_core::partition::{Command, Identities, IdentityTable, Memory, Partition, ReleaseExtent};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
@@ -213,6 +213,11 @@ impl<I: Identities + Send + Sync> Engine<I> {
     /// Asks these services from now on.
     pub fn use_services(&mut self, services: Arc<dyn Services>) {
         self.services = Some(services);
+    }
+
+    /// Measures the steps that are noted.
+    pub fn use_stopwatch(&mut self, stopwatch: &Stopwatch) {
+        self.slots.iter_mut().for_each(|slot| slot.flow.stopwatch = Some(stopwatch.clone()));
     }
 
     /// Returns the earliest instant at which something may be due.

@@ -35,7 +35,7 @@ use crate::meters::index::MeterIndex;
 use crate::monitoring::{history, overview, readiness, standing};
 use crate::pipelines::{KeptPipeline, stopped};
 use crate::sessions::{feeding, finishing, scheduling, telling};
-use crate::settings::Settings;
+use crate::settings::{SettingChange, Settings};
 use crate::tables::reading;
 
 /// The folder of the log of events.
@@ -103,6 +103,8 @@ pub struct Installation {
     pub(crate) askings: askings::Askings,
     /// Jobs over parked events, deliveries and records.
     pub jobs: Jobs,
+    /// Settings that differed at starts, oldest first.
+    pub(crate) setting_changes: OnceLock<Vec<SettingChange>>,
     /// Compiled versions and counts that the overview reads every second.
     pub(crate) overview: overview::Cache,
     pub(crate) teller: telling::Teller,

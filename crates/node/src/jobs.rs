@@ -27,6 +27,7 @@ use crate::background::{self, Yields};
 use crate::installation::Installation;
 use crate::refusal::{Refusal, RefusalKind, Refused, not_found, refusal_of};
 use crate::rows::{kept, put};
+use crate::settings::Jobs as Bounds;
 
 pub use changes::FieldChanges;
 pub use corrections::{CorrectionChange, CorrectionWish, EventSelector};
@@ -35,12 +36,6 @@ pub(crate) use exports::EXPORTS_FOLDER;
 pub use exports::{ExportFormat, ExportWish};
 pub use job::{Findings, Job, JobAction, JobKind, JobState};
 
-/// Jobs that are remembered.
-const KEPT_MAX: usize = 200;
-/// Jobs that run at the same time.
-const RUNNING_MAX: usize = 4;
-/// Files that are kept, and as many results.
-const OUTPUTS_MAX: usize = 20;
 /// Nanoseconds after which the progress of a job is written to the catalog again.
 const KEPT_EVERY: i64 = 1_000_000_000;
 /// The error of a job that the end of the server cut short.
@@ -52,6 +47,7 @@ pub struct Jobs {
     jobs: Mutex<BTreeMap<u64, Job>>,
     /// The folder of the files of exports.
     folder: PathBuf,
+    bounds: Bounds,
 }
 
 impl Jobs {
@@ -59,7 +55,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The catalog cannot be read or written.
-    pub(crate) fn open(catalog: Arc<dyn Catalog>, folder: PathBuf, now: Timestamp) -> Result<Jobs, Error> {
+    pub(crate) fn open(catalog: Arc<dyn Catalog>, folder: PathBuf, bounds: Bounds, now: Timestamp) -> Result<Jobs, Error> {
         let mut jobs = BTreeMap::new();
         let mut changes = Vec::new();
         for (key, value) in catalog.scan(Table::Jobs, b"", None, usize::MAX)? {
@@ -81,7 +77,7 @@ impl Jobs {
         if !changes.is_empty() {
             catalog.commit(&changes)?;
         }
-        Ok(Jobs { catalog, jobs: Mutex::new(jobs), folder })
+        Ok(Jobs { catalog, jobs: Mutex::new(jobs), folder, bounds })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
@@ -91,8 +87,10 @@ impl Jobs {
     /// Gives a job its number and id, and adds it.
     fn add(&self, mut job: Job) -> Result<(u64, Job), Refused> {
         let mut jobs = self.lock();
-        if jobs.values().filter(|job| job.state.is_at_work()).count() >= RUNNING_MAX {
-            let detail = format!("{RUNNING_MAX} jobs are running; wait for one of them, or cancel one");
+        let max = self.bounds.running_max;
+        let at_work = jobs.values().filter(|other| other.namespace == job.namespace && other.state.is_at_work());
+        if at_work.count() >= max {
+            let detail = format!("{max} jobs are running (jobs.running_max); wait for one of them, or cancel one");
             return Err(Box::new(Refusal::new(RefusalKind::Overloaded, detail).retry_after(10)));
         }
         // Numbers continue with the seconds of the clock, so that no id names two jobs.
@@ -103,25 +101,35 @@ impl Jobs {
         Ok((number, job))
     }
 
-    /// Writes a job to the catalog together with `more`. Removes the jobs before the newest
-    /// [`KEPT_MAX`] that have ended, and the files and results before the newest [`OUTPUTS_MAX`].
+    /// Writes a job to the catalog together with `more`. Removes what is beyond the bounds of its
+    /// namespace: the oldest jobs that have ended, and the oldest files and results.
     fn keep(&self, number: u64, more: Vec<Change>) -> Result<(), Error> {
         let (changes, files) = {
             let mut jobs = self.lock();
             let mut changes = more;
             let mut files = Vec::new();
-            while jobs.len() > KEPT_MAX {
-                let Some(oldest) = jobs.iter().find(|(_, job)| !job.state.is_at_work()).map(|(number, _)| *number) else { break };
+            let namespace = jobs.get(&number).map(|job| job.namespace.clone()).unwrap_or_default();
+            let own = jobs.values().filter(|job| job.namespace == namespace).count();
+            for _ in self.bounds.kept_max..own {
+                let has_ended = |job: &Job| job.namespace == namespace && !job.state.is_at_work();
+                let Some(oldest) = jobs.iter().find(|(_, job)| has_ended(job)).map(|(number, _)| *number) else { break };
                 files.extend(jobs.remove(&oldest).and_then(|job| job.file));
                 changes.push(Change::Remove(Table::Jobs, key_of(oldest).to_vec()));
             }
-            for at in beyond_newest(&jobs, |job| job.file.is_some()).filter(|at| *at != number) {
+            let max = self.bounds.outputs_max;
+            for at in beyond_newest(&jobs, max, |job| job.namespace == namespace && job.file.is_some())
+                .into_iter()
+                .filter(|at| *at != number)
+            {
                 if let Some(job) = jobs.get_mut(&at) {
                     files.extend(job.file.take());
                     changes.push(row(at, job));
                 }
             }
-            for at in beyond_newest(&jobs, |job| job.result.is_some()).filter(|at| *at != number) {
+            for at in beyond_newest(&jobs, max, |job| job.namespace == namespace && job.result.is_some())
+                .into_iter()
+                .filter(|at| *at != number)
+            {
                 if let Some(job) = jobs.get_mut(&at) {
                     job.result = None;
                     changes.push(row(at, job));
@@ -326,8 +334,8 @@ fn row(number: u64, job: &Job) -> Change {
 }
 
 /// Returns the numbers of jobs with an output that ended before the newest such ones.
-fn beyond_newest(jobs: &BTreeMap<u64, Job>, has_output: fn(&Job) -> bool) -> impl Iterator<Item = u64> + use<> {
+fn beyond_newest(jobs: &BTreeMap<u64, Job>, max: usize, has_output: impl Fn(&Job) -> bool) -> Vec<u64> {
     let mut found: Vec<_> = jobs.iter().filter(|(_, job)| has_output(job)).map(|(at, job)| (job.ended_at, *at)).collect();
     found.sort_unstable_by(|one, other| other.cmp(one));
-    found.into_iter().skip(OUTPUTS_MAX).map(|(_, at)| at)
+    found.into_iter().skip(max).map(|(_, at)| at).collect()
 }

@@ -9,6 +9,7 @@
 //! Secrets are never values here, only references (`${env:NAME}`, `${file:PATH}`), so that the
 //! effective settings can be printed and sent to others.
 
+mod changes;
 mod declared;
 mod file;
 mod layers;
@@ -27,6 +28,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use changes::InForce;
+pub use changes::SettingChange;
 pub use declared::Declared;
 pub use layers::{Flag, Layers};
 pub use limits::{Limits, Rates};
@@ -87,6 +90,8 @@ pub struct Settings {
     pub otlp: Option<Otlp>,
     /// The events of sessions and their intervals.
     pub sessions: Sessions,
+    /// Bounds of the jobs of a namespace.
+    pub jobs: Jobs,
     /// The delivery of notifications.
     pub notifications: Notifications,
     /// The notifications that the settings file declares.
@@ -193,6 +198,17 @@ pub struct Sessions {
     pub test_events_max: u64,
 }
 
+/// The bounds of the jobs of one namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Jobs at the same time.
+    pub running_max: usize,
+    /// Jobs that are remembered.
+    pub kept_max: usize,
+    /// Files of exports that are kept, and as many results.
+    pub outputs_max: usize,
+}
+
 /// The delivery of notifications.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
@@ -279,6 +295,11 @@ impl Settings {
     /// Returns every setting as JSON, for the dashboard.
     pub fn list(&self) -> Vec<serde_json::Value> {
         page::list(&self.values)
+    }
+
+    /// Returns every value by name. Secrets are shown as references.
+    pub(crate) fn shown(&self) -> std::collections::BTreeMap<String, String> {
+        self.values.0.iter().map(|(setting, value, _)| (setting.name.to_owned(), value::show(value))).collect()
     }
 
     /// Checks whether the server may start with these settings. `has_keys` is whether any stored

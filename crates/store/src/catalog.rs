@@ -65,11 +65,13 @@ pub enum Table {
     Tables,
     /// Jobs over many things, by number.
     Jobs,
+    /// The settings from one start on, by number.
+    Settings,
 }
 
 impl Table {
     /// All tables in order.
-    pub const ALL: [Table; 24] = [
+    pub const ALL: [Table; 25] = [
         Table::Counters,
         Table::Pipelines,
         Table::Versions,
@@ -94,6 +96,7 @@ impl Table {
         Table::History,
         Table::Tables,
         Table::Jobs,
+        Table::Settings,
     ];
 
     /// Returns the table with a name.
@@ -127,6 +130,7 @@ impl Table {
             Table::History => "history",
             Table::Tables => "tables",
             Table::Jobs => "jobs",
+            Table::Settings => "settings",
         }
     }
 }

@@ -285,15 +285,19 @@ export interface components {
          * @enum {string}
          */
         CorrectionState: "open" | "corrected" | "reprocessed" | "discarded" | "superseded";
-        /** @description A version that may have caused the fault. */
+        /** @description A change that may have caused the fault: a version that was saved, or a start with other settings. */
         CorrectionSuspect: {
             /** Format: date-time */
             at: string;
-            by: string;
+            /** @description Of a version: who saved it */
+            by?: string;
             href: string;
             /** @enum {string} */
-            kind: "version";
-            version: number;
+            kind: "version" | "settings";
+            /** @description Of settings: the names of those that changed */
+            names?: string;
+            /** @description Of a version: its number */
+            version?: number;
         };
         /** @description A meter in which an event counted. */
         CountedUsage: {
@@ -768,13 +772,13 @@ export interface components {
             /** @description Seconds of a step */
             step: number;
         };
-        /** @description A new version, or the start or end of a session. */
+        /** @description A new version, a start with other settings, the closing of a period, or the start or end of a session. */
         HistoryMark: {
             /** Format: date-time */
             at: string;
             href: string;
             /** @enum {string} */
-            kind: "version" | "status";
+            kind: "version" | "status" | "settings" | "closing";
             text: string;
         };
         /** @description One count in each step. */
@@ -2725,6 +2729,8 @@ export interface components {
             before?: Json;
             /** @description What is wrong with a parked event */
             detail?: string;
+            /** @description Milliseconds from its entry to its exit or verdict. An operator that keeps state takes a block of events at a time, and `http` waits for the calls of a block: there it is the time of that block. Null if the event met no operator */
+            ms?: Num | null;
             /** @description The id of the operator */
             operator: string | null;
             /** @enum {string} */

@@ -24,6 +24,7 @@ mod manual;
 mod memory;
 mod metrics;
 mod numbers;
+mod other_settings;
 mod periods;
 mod reads;
 mod security;

@@ -146,6 +146,9 @@ meterTypes: [{ name: Sum, category: c }]
         let shown = |step: &Value| format!("{} {}", step["operator"].as_str().unwrap(), step["outcome"].as_str().unwrap());
         steps.iter().map(shown).collect()
     };
+    for step in answer["steps"].as_array().unwrap().iter().flat_map(|event| event["steps"].as_array().unwrap()) {
+        assert!(step["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{step}");
+    }
     assert_eq!(outcomes(0), ["once passed", "big passed", "twice passed", "count counted"], "{answer}");
     assert_eq!(outcomes(1), ["once duplicate"], "{answer}");
     assert_eq!(outcomes(2), ["once passed", "big passed", "twice passed", "count parked"], "{answer}");

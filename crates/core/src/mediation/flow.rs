@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::derived::Derived;
 use super::http::{AskingEvent, Services};
-use super::taps::Tap;
+use super::taps::{Entered, Stopwatch, Tap};
 use crate::event::{Batch, Kind, Slot};
 use crate::operator::Scripted;
 use crate::partition::{Identity, Input, Usage};
@@ -201,9 +201,11 @@ pub struct Flow {
     pub taps_max: usize,
     /// Events that were noted when they left an operator.
     pub taps: Vec<Tap>,
-    /// Fields of events at the operators that they entered and have not left, if every step is noted:
+    /// Events at the operators that they entered and have not left, if every step is noted:
     /// by operator, event and part.
-    pub(super) entered: BTreeMap<(u16, u32, u32), String>,
+    pub(super) entered: BTreeMap<(u16, u32, u32), Entered>,
+    /// The clock for the time of steps.
+    pub stopwatch: Option<Stopwatch>,
     /// The number of events by operator and output; none for operators with one output.
     pub outputs: Vec<Vec<u64>>,
     /// Events that were late.
@@ -295,6 +297,7 @@ impl Flow {
     pub(super) fn park(&mut self, operator: u16, token: Token, reason: Reason, detail: String) {
         self.counts[usize::from(operator)].errors += 1;
         self.note(token, Verdict::Parked(reason));
+        self.end_step(operator, token);
         let Token { event, part, .. } = token;
         self.parked.push(Parked { event, part, operator: Some(operator), reason, detail });
     }
@@ -387,6 +390,7 @@ impl Flow {
                 if !waiting.refused[usage.place as usize] {
                     self.counts[usize::from(operator)].passed += 1;
                     self.note(waiting.tokens[usage.place as usize], Verdict::Counted);
+                    self.end_step(operator, waiting.tokens[usage.place as usize]);
                 }
             }
         }

@@ -43,11 +43,11 @@ impl Mediator {
             flow.counts[usize::from(node)].received += 1;
             if flow.is_stepped(token) {
                 let fields = fields_of(plan, flow, token);
-                flow.entered.insert((node, token.event, token.part), fields);
+                flow.enter_step(node, token, fields);
             }
             match self.step(plan, flow, node, token) {
                 Ok(Some(port)) => self.leave(plan, flow, node, port, token),
-                Ok(None) => {}
+                Ok(None) => flow.end_step(node, token),
                 Err((reason, detail)) => flow.park(node, token, reason, detail),
             }
         }
@@ -213,11 +213,12 @@ impl Mediator {
                 if counts {
                     flow.counts[usize::from(node)].passed += 1;
                     flow.note(token, Verdict::Counted);
+                    flow.end_step(node, token);
                 } else if let Operator::Script(operator) = &plan.nodes[usize::from(node)].operator {
                     let Some(scripted) = scripted.remove(&(node, place as u32)) else { continue };
                     match self.became(&plan, flow, node, operator, scripted.clone(), token) {
                         Ok(Some(port)) => self.leave(&plan, flow, node, port, token),
-                        Ok(None) => {}
+                        Ok(None) => flow.end_step(node, token),
                         Err((reason, detail)) => flow.park(node, token, reason, detail),
                     }
                     self.lead(&plan, flow, &[], token);
@@ -291,6 +292,7 @@ fn refuse(flow: &mut Flow, node: u16, place: u32, verdict: Verdict) -> Token {
     waiting.refused[place as usize] = true;
     let token = waiting.tokens[place as usize];
     flow.note(token, verdict);
+    flow.end_step(node, token);
     token
 }
 
@@ -392,13 +394,13 @@ fn place(event: &mut serde_json::Value, names: &[Box<str>], value: Option<serde_
 }
 
 fn tap(plan: &Plan, flow: &mut Flow, node: u16, token: Token) {
-    let before = flow.fields_before(node, token);
+    let (before, nanos) = flow.leave_step(node, token);
     let is_enough = || flow.taps.iter().filter(|tap| tap.operator == node).count() >= flow.taps_max;
     if if flow.taps_max == ALL_STEPS { !flow.is_stepped(token) } else { is_enough() } {
         return;
     }
     let fields = fields_of(plan, flow, token);
-    flow.taps.push(Tap { operator: node, event: token.event, part: token.part, before, fields });
+    flow.taps.push(Tap { operator: node, event: token.event, part: token.part, before, fields, nanos });
 }
 
 /// Returns the fields of an event that the pipeline reads, as JSON.

@@ -77,7 +77,7 @@ impl Installation {
                 versions.entry(served.kept.id).or_insert_with(|| Arc::new(self.versions(served.kept.id).unwrap_or_default()));
             let known = self.parked_groups.lock();
             let group = known.get(&served.kept.id).and_then(|known| known.groups.get(*at));
-            shown.extend(group.map(|(key, group)| view(served, key, group, own, now)));
+            shown.extend(group.map(|(key, group)| self.view(served, key, group, own, now)));
         }
         shown
     }
@@ -89,36 +89,47 @@ impl Installation {
         let now = self.now().nanos().div_euclid(HOUR);
         let known = self.parked_groups.lock();
         let found = known.get(&served.kept.id).and_then(|known| known.groups.iter().find(|(known, _)| *known == key));
-        found.map(|(key, group)| view(&served, key, group, &versions, now)).ok_or_else(|| not_found("group of parked events", id))
+        let shown = found.map(|(key, group)| self.view(&served, key, group, &versions, now));
+        shown.ok_or_else(|| not_found("group of parked events", id))
     }
-}
 
-fn view(served: &Served, key: &GroupKey, group: &Group, versions: &[KeptVersion], now: i64) -> Value {
-    let trend: Vec<u64> =
-        (0..HOURS as i64).map(|hour| group.trend.get(&(now - HOURS as i64 + 1 + hour)).copied().unwrap_or(0)).collect();
-    let before = |version: &&KeptVersion| {
-        let at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).map_or(i64::MIN, Timestamp::nanos);
-        version.version > 1 && at <= group.first && group.first - at < HOUR
-    };
-    let suspects = versions.iter().rev().find(before).map(|version| {
-        json!([{
-            "kind": "version", "version": version.version, "by": version.created_by, "at": version.created_at,
-            "href": format!("/pipelines/{}/versions", encoded(&served.kept.name)),
-        }])
-    });
-    let open = group.open();
-    let [corrected, reprocessed, discarded, superseded] = group.states;
-    json!({
-        "groupId": key.id(served.kept.id), "pipeline": served.kept.name, "operator": key.operator,
-        "reason": key.reason.code(), "remedy": key.reason.remedy(), "pattern": key.pattern, "source": key.source,
-        "count": group.count, "open": open, "users": group.users.len(),
-        "usersAtLeast": group.users.len() >= USERS_MAX,
-        "first": Timestamp::from_nanos(group.first).to_string(), "last": Timestamp::from_nanos(group.last).to_string(),
-        "trend": trend, "sampleId": format!("{}:{}", served.kept.name, Place::first(group.sample)),
-        "states": {
-            "open": open, "corrected": corrected, "reprocessed": reprocessed, "discarded": discarded,
-            "superseded": superseded,
-        },
-        "suspects": suspects.unwrap_or_else(|| json!([])),
-    })
+    /// Returns what changed in the hour before the first event of a group: the newest version of its
+    /// pipeline, and the newest change of settings.
+    fn suspects(&self, served: &Served, group: &Group, versions: &[KeptVersion]) -> Vec<Value> {
+        let is_shortly_before = |at: i64| at <= group.first && group.first - at < HOUR;
+        let saved = |version: &&KeptVersion| {
+            let at = Timestamp::parse_rfc3339(version.created_at.as_bytes()).map_or(i64::MIN, Timestamp::nanos);
+            version.version > 1 && is_shortly_before(at)
+        };
+        let version = versions.iter().rev().find(saved).map(|version| {
+            json!({
+                "kind": "version", "version": version.version, "by": version.created_by, "at": version.created_at,
+                "href": format!("/pipelines/{}/versions", encoded(&served.kept.name)),
+            })
+        });
+        let setting = self.setting_changes().iter().rev().find(|change| is_shortly_before(change.at.nanos()));
+        let setting = setting
+            .map(|change| json!({"kind": "settings", "names": change.names(), "at": change.at.to_string(), "href": "/settings"}));
+        version.into_iter().chain(setting).collect()
+    }
+
+    fn view(&self, served: &Served, key: &GroupKey, group: &Group, versions: &[KeptVersion], now: i64) -> Value {
+        let trend: Vec<u64> =
+            (0..HOURS as i64).map(|hour| group.trend.get(&(now - HOURS as i64 + 1 + hour)).copied().unwrap_or(0)).collect();
+        let open = group.open();
+        let [corrected, reprocessed, discarded, superseded] = group.states;
+        json!({
+            "groupId": key.id(served.kept.id), "pipeline": served.kept.name, "operator": key.operator,
+            "reason": key.reason.code(), "remedy": key.reason.remedy(), "pattern": key.pattern, "source": key.source,
+            "count": group.count, "open": open, "users": group.users.len(),
+            "usersAtLeast": group.users.len() >= USERS_MAX,
+            "first": Timestamp::from_nanos(group.first).to_string(), "last": Timestamp::from_nanos(group.last).to_string(),
+            "trend": trend, "sampleId": format!("{}:{}", served.kept.name, Place::first(group.sample)),
+            "states": {
+                "open": open, "corrected": corrected, "reprocessed": reprocessed, "discarded": discarded,
+                "superseded": superseded,
+            },
+            "suspects": self.suspects(served, group, versions),
+        })
+    }
 }

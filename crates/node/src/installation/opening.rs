@@ -82,7 +82,8 @@ impl Installation {
         // A test clock continues where the history ends.
         let began = |last_at| clock.as_test().into_iter().for_each(|clock| clock.advance(last_at));
         let (journal, recovered) = LocalJournal::open(&disk, &local, &clock, began)?;
-        let jobs = crate::jobs::Jobs::open(Arc::clone(&catalog), settings.data.join(crate::jobs::EXPORTS_FOLDER), clock.now())?;
+        let exports = settings.data.join(crate::jobs::EXPORTS_FOLDER);
+        let jobs = crate::jobs::Jobs::open(Arc::clone(&catalog), exports, settings.jobs, clock.now())?;
         let installation = Arc::new(Installation {
             meters_bytes_max: settings.meters_bytes.unwrap_or_else(meter_memory::of_the_machine),
             settings,
@@ -115,6 +116,7 @@ impl Installation {
             parked_groups: crate::corrections::groups::ParkedGroups::default(),
             askings: crate::corrections::askings::Askings::default(),
             jobs,
+            setting_changes: OnceLock::new(),
             overview: crate::monitoring::overview::Cache::default(),
         });
         if installation._lock.is_some() {
@@ -122,6 +124,7 @@ impl Installation {
         }
         installation.begin_applying()?;
         installation.audit_next.store(audit::next_number(&*catalog)?, Ordering::Relaxed);
+        installation.note_settings()?;
         if installation.journal.changes().contains(&ShardChange::Granted(Shard::FIRST)) {
             installation.go_on()?;
         }

@@ -1,6 +1,8 @@
 //! The next periods to close, by pipeline and meter type: those that are open now, and those that
-//! ended and wait for their grace.
+//! ended and wait for their grace. And those that closed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::PoisonError;
 
 use flowmeter_core::meter_type::MeterType;
@@ -17,6 +19,8 @@ use crate::rows::shown;
 const COUNTED_MAX: u64 = 1_000_000;
 /// Maximum of periods of one type that are listed.
 const WAITING_MAX: usize = 50;
+/// Periods of one type that closed within a span; of a type with more, none is returned.
+const CLOSED_MAX: usize = 6;
 /// How long a count by type is reused.
 const COUNT_STANDS: i64 = 300_000_000_000;
 
@@ -60,6 +64,34 @@ impl Installation {
         }
         found.sort_by_key(|(due, _)| *due);
         Ok(found.into_iter().take(limit).map(|(_, closing)| closing).collect())
+    }
+
+    /// Returns the meter types whose periods closed within a span, by the time of closing. Types that
+    /// close often in the span are left out: they would hide the others.
+    pub fn closed(
+        &self,
+        namespace: &str,
+        pipeline: Option<&str>,
+        span: Range<Timestamp>,
+    ) -> BTreeMap<Timestamp, BTreeSet<String>> {
+        let mut closed: BTreeMap<Timestamp, BTreeSet<String>> = BTreeMap::new();
+        for served in self.served_in(namespace) {
+            let Some(compiled) = self.compiled(&served.kept) else { continue };
+            if pipeline.is_some_and(|wanted| wanted != served.kept.name) {
+                continue;
+            }
+            let made = Timestamp::parse_rfc3339(served.kept.created_at.as_bytes()).unwrap_or(Timestamp::MIN);
+            let span = span.start.max(made)..span.end.min(self.now());
+            for (at, kind) in compiled.plan.meter_types.iter().enumerate() {
+                let ends = ends_within(kind, &span);
+                if counts_in(&compiled.plan, at as u16) && ends.len() <= CLOSED_MAX {
+                    for end in ends {
+                        closed.entry(end).or_default().insert(kind.name.to_string());
+                    }
+                }
+            }
+        }
+        closed
     }
 
     /// Counts the meters of each type, at most every few minutes; none where there are too many to
@@ -110,4 +142,48 @@ fn waiting(kind: &MeterType, now: Timestamp) -> Vec<Period> {
         period = kind.schedule.period_at(&kind.zone, before);
     }
     waiting
+}
+
+/// Returns when periods of a type closed within a span, the newest first, and one more than
+/// [`CLOSED_MAX`] at most.
+fn ends_within(kind: &MeterType, span: &Range<Timestamp>) -> Vec<Timestamp> {
+    let mut ends = Vec::new();
+    let mut at = span.end.saturating_sub(kind.late.grace.saturating_add(1));
+    while ends.len() <= CLOSED_MAX {
+        let start = kind.schedule.period_at(&kind.zone, at).start;
+        let closed = start.saturating_add(kind.late.grace);
+        if start == Timestamp::MIN || closed < span.start {
+            break;
+        }
+        ends.push(closed);
+        at = start.saturating_sub(1);
+    }
+    ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn periods_that_closed_within_a_span_are_found_with_their_grace() {
+        let document = "pipeline: days
+source: { http: {} }
+operators:
+  - meter: { key: 0b9d9a5e-57b1-4f0d-8a0e-2f3f5c1d7a11, rules: [{ category: use, value: 1 }] }
+meterTypes:
+  - { name: Use, category: use, resetSchedule: daily, timezone: Europe/Oslo, late: { grace: 1h } }
+";
+        let compiled = flowmeter_document::Pipeline::read(document).unwrap();
+        let kind = &compiled.plan.meter_types[0];
+        // A day of 25 hours: local midnight moves from 22:00 to 23:00 UTC.
+        let ends = ends_within(kind, &(at("2026-10-24T00:00:00Z")..at("2026-10-27T00:00:00Z")));
+        assert_eq!(ends, [at("2026-10-26T00:00:00Z"), at("2026-10-24T23:00:00Z")]);
+        let often = ends_within(kind, &(at("2026-01-01T00:00:00Z")..at("2026-10-27T00:00:00Z")));
+        assert_eq!(often.len(), CLOSED_MAX + 1);
+    }
 }

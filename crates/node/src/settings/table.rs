@@ -309,6 +309,24 @@ pub const TABLE: &[Setting] = &[
         "Events of a DEBUG session that come from a file or from what was received; one thread takes them while the request waits",
     ),
     row(
+        "jobs.running_max",
+        Kind::Count("jobs", 1, 64),
+        "4",
+        "Jobs of a namespace at the same time; each has a thread and reads beside the pipelines",
+    ),
+    row(
+        "jobs.kept_max",
+        Kind::Count("jobs", 1, 10_000),
+        "200",
+        "Jobs of a namespace that are remembered; of those that have ended the oldest are forgotten first",
+    ),
+    row(
+        "jobs.outputs_max",
+        Kind::Count("files", 1, 10_000),
+        "20",
+        "Files of exports that are kept for a namespace, and as many results of jobs; they take up disk",
+    ),
+    row(
         "notifications.allow_private",
         Kind::Switch,
         "false",

@@ -8,7 +8,8 @@ use crate::settings::limits::{Limits, Rates};
 use crate::settings::secret::Secret;
 use crate::settings::value::Value;
 use crate::settings::{
-    Auth, Checkpoint, Commit, Dashboard, EventStore, Kafka, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles, Tracing,
+    Auth, Checkpoint, Commit, Dashboard, EventStore, Jobs, Kafka, Log, Notifications, Otlp, Sessions, Settings, Smtp, TlsFiles,
+    Tracing,
 };
 
 /// The settings, if nothing is missing; adds what does not fit together to the problems.
@@ -84,6 +85,11 @@ pub(crate) fn build(values: Values, problems: &mut Vec<String>) -> Option<Settin
             smtp: smtp(v, problems),
             kafka: kafka(v, problems),
             retention: span(v, "notifications.retention"),
+        },
+        jobs: Jobs {
+            running_max: usize::try_from(number(v, "jobs.running_max")?).unwrap_or(usize::MAX),
+            kept_max: usize::try_from(number(v, "jobs.kept_max")?).unwrap_or(usize::MAX),
+            outputs_max: usize::try_from(number(v, "jobs.outputs_max")?).unwrap_or(usize::MAX),
         },
         declared: values.1.clone(),
         tracing: Tracing { level: text(v, "tracing.level")?, json: text(v, "tracing.format")? == "json" },

@@ -25,6 +25,7 @@ struct Step {
     /// The fields as the event left; `None` if it stayed.
     after: Option<String>,
     verdict: Verdict,
+    nanos: Option<u64>,
 }
 
 /// Why an event was parked: operator, reason, detail.
@@ -49,14 +50,15 @@ impl Steps {
     }
 
     pub(super) fn passed(&mut self, tap: &Tap, line: u64) {
-        let Tap { operator, part, ref before, ref fields, .. } = *tap;
-        let step = Step { operator, part, before: before.clone(), after: Some(fields.clone()), verdict: Verdict::Open };
+        let Tap { operator, part, ref before, ref fields, nanos, .. } = *tap;
+        let (before, after) = (before.clone(), Some(fields.clone()));
+        let step = Step { operator, part, before, after, verdict: Verdict::Open, nanos };
         self.add(line, step);
     }
 
     pub(super) fn stayed(&mut self, stayed: &Stayed, line: u64) {
-        let Stayed { operator, part, ref before, verdict, .. } = *stayed;
-        self.add(line, Step { operator, part, before: Some(before.clone()), after: None, verdict });
+        let Stayed { operator, part, ref before, verdict, nanos, .. } = *stayed;
+        self.add(line, Step { operator, part, before: Some(before.clone()), after: None, verdict, nanos });
     }
 
     pub(super) fn parked(&mut self, event: &ParkedEvent<'_>) {
@@ -114,8 +116,16 @@ impl Step {
             Some(text) => verbatim::sent(text.as_bytes()),
             None => RawValue::NULL.to_owned(),
         };
-        Object::of(&head).with("before", &fields(&self.before)).with("after", &fields(&self.after)).finish()
+        let shown = Object::of(&head).with("before", &fields(&self.before)).with("after", &fields(&self.after));
+        shown.with("ms", &millis(self.nanos)).finish()
     }
+}
+
+/// Returns milliseconds with three places; null if the time is not known.
+fn millis(nanos: Option<u64>) -> Box<RawValue> {
+    let Some(nanos) = nanos else { return RawValue::NULL.to_owned() };
+    let (whole, rest) = (nanos / 1_000_000, nanos / 1_000 % 1_000);
+    RawValue::from_string(format!("{whole}.{rest:03}")).unwrap_or_default()
 }
 
 /// Returns the outcome of an event that stayed at an operator and was not parked there.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowmeter_connectors::Abandon;
 use flowmeter_connectors::services::{HttpServices, resolved};
-use flowmeter_core::mediation::{ALL_STEPS, Stayed, Tap};
+use flowmeter_core::mediation::{ALL_STEPS, Stayed, Stopwatch, Tap};
 use flowmeter_core::operator::{Node, Operator};
 use flowmeter_core::partition::RecordKey;
 use flowmeter_core::plan::Plan;
@@ -134,6 +134,10 @@ impl Installation {
         };
         if let Some(services) = services {
             engine.use_services(services);
+        }
+        if trial.steps {
+            let clock = Arc::clone(&self.clock);
+            engine.use_stopwatch(&Stopwatch::new(move || clock.wall().nanos()));
         }
         let (as_of, is_strict) = (trial.as_of.unwrap_or(now), trial.is_strict);
         engine.open_declared(as_of);

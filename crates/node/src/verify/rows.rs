@@ -18,6 +18,7 @@ use crate::openmeter::meter::KeptMeter;
 use crate::openmeter::subjects::KeptSubject;
 use crate::pipelines::{KeptPipeline, KeptVersion};
 use crate::sessions::{KeptSession, SessionEvent};
+use crate::settings::InForce;
 use crate::tables::KeptTable;
 use crate::trials::test_data::TestData;
 
@@ -47,6 +48,7 @@ fn read(table: Table, value: &[u8]) -> Result<(), String> {
         Table::MeterTypes => json::<KeptMeterType>(value).map(drop),
         Table::Tables => json::<KeptTable>(value).map(drop),
         Table::Jobs => json::<Job>(value).map(drop),
+        Table::Settings => json::<InForce>(value).map(drop),
         Table::Slugs => json::<KeptMeter>(value).map(drop),
         Table::Sessions => json::<KeptSession>(value).map(drop),
         Table::SessionEvents => json::<SessionEvent>(value).map(drop),

@@ -247,7 +247,7 @@ fn sums(app: &App, series: &[String], steps: &Steps) -> Vec<Option<[u64; VALUES]
     sums
 }
 
-/// Versions and session starts and ends within a history.
+/// Versions, changes of settings, closings, and starts and ends of sessions within a history.
 fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> Result<Vec<Value>, Refused> {
     let (from, to) = (steps.from, steps.from + steps.count * steps.step);
     let is_in = |at: Timestamp| (from..to).contains(&at.nanos());
@@ -264,6 +264,19 @@ fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> R
                 "href": format!("/pipelines/{}/versions", encoded(&kept.name)),
             }));
         }
+    }
+    for change in app.installation.setting_changes().iter().filter(|change| is_in(change.at)) {
+        let text = format!("started with other settings: {}", change.names());
+        marks.push(json!({"at": change.at.to_string(), "kind": "settings", "text": text, "href": "/settings"}));
+    }
+    let span = Timestamp::from_nanos(from)..Timestamp::from_nanos(to);
+    for (at, types) in app.installation.closed(namespace, pipeline, span) {
+        let names: Vec<&str> = types.iter().map(String::as_str).collect();
+        let (text, href) = match names.as_slice() {
+            [name] => (format!("{name} closed"), format!("/meter-types/{}/periods", encoded(name))),
+            _ => (format!("{} meter types closed: {}", names.len(), names.join(", ")), "/meter-types".to_owned()),
+        };
+        marks.push(json!({"at": at.to_string(), "kind": "closing", "text": text, "href": href}));
     }
     let sessions = app.installation.sessions(namespace, &SessionFilter::default(), None, SESSIONS_MARKED);
     let sessions = sessions.map_err(|why| problem_of(&why))?;

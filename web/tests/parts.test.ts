@@ -54,7 +54,7 @@ describe('usage', () => {
   test('groups are sorted by size, and the rest of the server comes last', () => {
     const rows = parse('[{"windowStart":"2026-01-01T00:00:00Z","value":1.1,"groupBy":{"m":"small"}},{"windowStart":"2026-01-01T00:00:00Z","value":8.1,"groupBy":{"m":"other"}}]');
     const rest = parse('[{"windowStart":"2026-01-01T00:00:00Z","value":3.00000000000000000001}]');
-    const all = stacks(rows, rest, [Date.parse('2026-01-01T00:00:00Z')], 'm', 'tokens', now);
+    const all = stacks(rows, rest, [Date.parse('2026-01-01T00:00:00Z')], 'm', 'tokens');
     expect(all.map((one) => [one.name, one.texts[0]])).toEqual([['other', '8.1'], ['small', '1.1'], ['other', '3.00000000000000000001']]);
   });
 });

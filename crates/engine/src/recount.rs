@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use flowmeter_core::event::Origin;
-use flowmeter_core::mediation::{Answers, Decoder, Flow, Mediator, Parked, Tap};
+use flowmeter_core::mediation::{ALL_STEPS, Answers, Decoder, Flow, Mediator, Parked, Stayed, Tap};
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::{Command, Effects, IdentityTable, Memory, Meter, Partition, RecordKey, Usage};
 use flowmeter_core::plan::{DeclaredMeter, Plan};
@@ -55,6 +55,8 @@ pub struct Arrival<'a> {
 pub struct Steps {
     /// The event as it left operators, with its fields at that point.
     pub taps: Vec<Tap>,
+    /// The operators at which it stayed, if every step is noted.
+    pub stayed: Vec<Stayed>,
     /// The operators and reasons by which it was parked.
     pub parked: Vec<Parked>,
     /// The periods in which it counted.
@@ -100,6 +102,11 @@ impl Recount {
         };
         recount.open(declared);
         recount
+    }
+
+    /// Notes every step of the events that follow, also of those that stay at an operator.
+    pub fn note_steps(&mut self) {
+        self.flow.taps_max = ALL_STEPS;
     }
 
     /// Uses these tables from now on.
@@ -173,6 +180,7 @@ impl Recount {
             mediator.resume(flow, stage, std::iter::once(&answers));
         }
         steps.taps = std::mem::take(&mut flow.taps);
+        steps.stayed = flow.stayed().collect();
         steps.parked = std::mem::take(&mut flow.parked);
         steps.verdict = flow.verdicts().first().copied().unwrap_or_default();
         steps

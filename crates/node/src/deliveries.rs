@@ -13,7 +13,7 @@ use std::sync::Arc;
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_engine::journal::Place;
-use flowmeter_engine::outbox::{Attempt, Delivery, DeliveryState, RecordLog, Records, WindowLimits};
+use flowmeter_engine::outbox::{Attempt, Delivery, DeliveryState, Marks, RecordLog, Records, WindowLimits};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -118,11 +118,18 @@ pub fn targets(served: &Served) -> Vec<Value> {
             "accepted": marks.accepted, "confirmedTo": marks.confirmed, "deliveredTo": marks.next, "records": end,
             "retrying": retrying, "dead": marks.dead, "skipped": marks.skipped,
             "failingSince": marks.failing_since.map(|at| Timestamp::from_nanos(at).to_string()),
-            "answer": marks.failing_since.map(|_| &marks.answer),
+            "deadSince": marks.dead_since.map(|at| Timestamp::from_nanos(at).to_string()),
+            "answer": said(marks),
             "halted": board.is_halted, "trouble": board.trouble,
         })
     };
     served.delivery.couriers().iter().map(shown).collect()
+}
+
+/// Returns what a target says that takes nothing, or that refused records.
+fn said(marks: &Marks) -> Option<&str> {
+    let refusal = Some(marks.refusal.as_str()).filter(|refusal| !refusal.is_empty());
+    marks.failing_since.map_or(refusal, |_| Some(marks.answer.as_str()))
 }
 
 /// The state of a target, for monitoring.

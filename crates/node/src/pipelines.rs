@@ -384,7 +384,8 @@ impl Installation {
         if !state.is_empty() {
             after["state"] = json!(state);
         }
-        let audited = self.audit_in(set, who, action, &pipeline.name, (Value::Null, after));
+        let before = pipeline.version.checked_sub(1).filter(|before| *before > 0).map(|before| json!({"version": before}));
+        let audited = self.audit_in(set, who, action, &pipeline.name, (before.unwrap_or_default(), after));
         audited.map_err(|why| refusal_of(&why))
     }
 

@@ -425,10 +425,15 @@ export interface components {
         /** @description How far a target has come. */
         DeliveryTarget: {
             accepted: number;
-            /** @description The last answer of a failing target */
+            /** @description The last answer of a failing target; else the answer by which the newest dead record was refused */
             answer: string | null;
             confirmedTo: number;
             dead: number;
+            /**
+             * Format: date-time
+             * @description Since when there are dead records
+             */
+            deadSince: string | null;
             deliveredTo: number;
             /** Format: date-time */
             failingSince: string | null;
@@ -2617,10 +2622,15 @@ export interface components {
         /** @description A target in the overview. */
         TargetRow: {
             accepted: number;
-            /** @description The last answer of a failing target */
+            /** @description The last answer of a failing target; else the answer by which the newest dead record was refused */
             answer: string | null;
             confirmedTo: number;
             dead: number;
+            /**
+             * Format: date-time
+             * @description Since when there are dead records
+             */
+            deadSince: string | null;
             deliveredTo: number;
             /** Format: date-time */
             failingSince: string | null;

@@ -32,15 +32,20 @@ class Route {
     }
   }
 
-  /** Changes parameters of the query; an empty value removes one. */
-  set(changes: Record<string, string | null | undefined>, replace = false): void {
+  /** Returns the address with changed parameters; an empty value removes one. */
+  with(changes: Record<string, string | null | undefined>): string {
     const query = new URLSearchParams(this.query);
     for (const [name, value] of Object.entries(changes)) {
       if (value) query.set(name, value);
       else query.delete(name);
     }
     const text = query.toString();
-    this.go(this.path + (text ? `?${text}` : ''), replace);
+    return this.path + (text ? `?${text}` : '');
+  }
+
+  /** Goes to the address with changed parameters. */
+  set(changes: Record<string, string | null | undefined>, replace = false): void {
+    this.go(this.with(changes), replace);
   }
 
   start(): void {

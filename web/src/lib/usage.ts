@@ -48,11 +48,22 @@ export function groupOf(row: UsageRow, group: string): string {
   return found === null || found === undefined ? (group ? '(none)' : '') : String(found);
 }
 
+/** Windows that a chart shows. */
+const WINDOWS_MAX = 1000;
+
+/** The chosen windows, or larger ones where there would be too many. */
+export function windowWithin(size: string, from: number, to: number): string {
+  const fits = (step: number) => (to - from) / step <= WINDOWS_MAX;
+  if (size === 'MINUTE' && fits(60_000)) return size;
+  if ((size === 'MINUTE' || size === 'HOUR') && fits(3_600_000)) return 'HOUR';
+  return size !== 'MONTH' && fits(DAY) ? 'DAY' : 'MONTH';
+}
+
 /** Where each window of the chart begins; days of 23 and 25 hours are one window. */
 export function windowsOf(starts: string[], from: number, to: number, size: string, zone: string): number[] {
   const known = starts.map((one) => Date.parse(one));
   const step = size === 'HOUR' ? 3_600_000 : size === 'MINUTE' ? 60_000 : DAY;
-  if (size === 'MONTH' || (to - from) / step > 400) return known;
+  if (size === 'MONTH' || (to - from) / step > WINDOWS_MAX) return known;
   const out: number[] = [];
   for (let at = from; at < to; at = size === 'DAY' ? startOfDay(at + DAY + NOON, zone) : at + step) out.push(at);
   return known.every((one) => out.includes(one)) ? out : known;
@@ -69,10 +80,11 @@ export const GROUPS = 6;
 const COLORS = ['var(--c1)', 'var(--c2)', 'var(--c3)', 'var(--c4)', 'var(--c5)', 'var(--c6)'];
 
 /** The groups that the server chose and the rest, for the chart. Pixels may round; `texts` have every digit. */
-export function stacks(rows: UsageRow[], rest: UsageSum[], windows: number[], group: string, unit: string, now: number): Stack[] {
+export function stacks(rows: UsageRow[], rest: UsageSum[], windows: number[], group: string, unit: string): Stack[] {
   const index = new Map(windows.map((at, place) => [at, place]));
   const make = (members: (UsageRow | UsageSum)[], name: string, color: string): Stack => {
-    const values: (number | null)[] = windows.map((at) => (at > now ? null : 0));
+    // A window without usage is no data, which is not 0.
+    const values: (number | null)[] = windows.map(() => null);
     const texts: string[] = windows.map(() => '');
     for (const row of members) {
       const place = index.get(Date.parse(row.windowStart));
@@ -94,7 +106,7 @@ export function stacks(rows: UsageRow[], rest: UsageSum[], windows: number[], gr
 export function snippets(address: string): Record<string, string> {
   return {
     curl: `curl -H "Authorization: Bearer $FLOWMETER_KEY" \\\n  '${address}'`,
-    Python: `import os, requests\nrows = requests.get(\n    "${address}",\n    headers={"Authorization": "Bearer " + os.environ["FLOWMETER_KEY"]},\n).json()["data"]`,
+    Python: `import decimal, os, requests\nrows = requests.get(\n    "${address}",\n    headers={"Authorization": "Bearer " + os.environ["FLOWMETER_KEY"]},\n).json(parse_float=decimal.Decimal)["data"]  # every digit`,
     JavaScript: `const answer = await fetch(\n  "${address}",\n  { headers: { authorization: \`Bearer \${process.env.FLOWMETER_KEY}\` } },\n);\nconst text = await answer.text(); // keep the text: values have up to 38 digits`,
     CSV: `curl -H "Authorization: Bearer $FLOWMETER_KEY" -H 'Accept: text/csv' \\\n  '${address}'`,
   };

@@ -27,12 +27,17 @@ const SUMS: Record<string, [string, string]> = {
   latest: ['the newest value', 'Windows do not add up to the total: the total is the newest of all.'],
   last: ['the newest value', 'Windows do not add up to the total: the total is the newest of all.'],
   unique: ['number of different values', 'Windows do not add up to the total: a value that is in two windows counts once in the total.'],
-  percentile: ['a percentile of the values', 'Windows do not add up to the total.'],
+  weighted: ['the mean level, each level weighted by how long it held', 'Windows do not add up to the total: the total is the mean over the whole time.'],
+  delta: ['the increase of the readings', 'Windows may not add up to the total: an increase counts in the window of the later reading.'],
 };
 
 /** The aggregation in words, and a warning where windows do not add up. */
 export function aggregation(value: Json): [string, string] {
   const name = typeof value === 'string' ? value : Object.keys(value ?? {})[0] ?? '';
+  if (name === 'percentile') {
+    const p = value?.percentile?.p ?? value?.p;
+    return [p === undefined ? 'a percentile of the values' : `the ${p}th percentile of the values`, 'Windows do not add up to the total: the total is the percentile of all values.'];
+  }
   const known = SUMS[name] ?? Object.entries(SUMS).find(([key]) => name.toLowerCase().startsWith(key))?.[1];
   return known ?? [typeof value === 'string' ? value : write(value), 'Windows may not add up to the total.'];
 }

@@ -25,6 +25,13 @@ fn a_dead_delivery_fails_the_session_and_a_resend_and_finish_completes_a_new_one
     let dead = items(&server.get("/api/v1/deliveries?state=dead"));
     assert_eq!(dead.len(), 1);
     assert_eq!((&dead[0]["answer"], &dead[0]["attempts"]), (&json!("400: unknown account user0"), &json!(1)));
+    // The target says why, and since when.
+    let target = items(&server.get("/api/v1/deliveries/targets")).remove(0);
+    assert_eq!((&target["dead"], &target["answer"]), (&json!(1), &json!("400: unknown account user0")));
+    assert!(target["deadSince"].is_string(), "{target}");
+    let need = server.get("/api/v1/overview")["needs"][0].clone();
+    assert_eq!((&need["kind"], &need["count"], &need["since"]), (&json!("dead"), &json!(1), &target["deadSince"]));
+    assert!(need["text"].as_str().unwrap().starts_with("It says: 400: unknown account user0."), "{need}");
     let id = dead[0]["id"].as_str().unwrap().to_owned();
     let shown = server.get(&format!("/api/v1/deliveries/{id}"));
     assert_eq!((&shown["record"]["userId"], &shown["record"]["value"]), (&json!("user0"), &json!(2)));

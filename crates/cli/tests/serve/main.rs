@@ -20,6 +20,7 @@ mod ids;
 mod jobs;
 mod kept_jobs;
 mod kinds;
+mod looks;
 mod manual;
 mod memory;
 mod metrics;

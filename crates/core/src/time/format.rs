@@ -65,6 +65,12 @@ impl Zone {
         jiff::tz::Offset::UTC.to_timestamp(civil).map_or(at, Timestamp::from_jiff)
     }
 
+    /// Returns the first instant of the day in this zone.
+    pub fn day_of(&self, at: Timestamp) -> Timestamp {
+        let day = at.to_jiff().to_zoned(self.zone.clone()).start_of_day();
+        day.map_or(at, |day| Timestamp::from_jiff(day.timestamp()))
+    }
+
     pub(crate) fn jiff(&self) -> &jiff::tz::TimeZone {
         &self.zone
     }

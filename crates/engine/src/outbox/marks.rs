@@ -1,5 +1,6 @@
 //! The progress of a target, and its storage.
 
+use flowmeter_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +32,10 @@ pub struct Marks {
     pub failing_since: Option<i64>,
     /// The answer of the failing target.
     pub answer: String,
+    /// Time since when there are dead records; nanoseconds.
+    pub dead_since: Option<i64>,
+    /// The answer by which the newest dead record was refused.
+    pub refusal: String,
     /// The last attempts of the current window, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Attempt>,
@@ -41,9 +46,25 @@ pub struct Marks {
 impl Marks {
     /// Returns the marks without the state of the target, which is long and private.
     pub fn shown(&self) -> Marks {
-        let Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, .. } = *self;
-        let (answer, history, memory) = (self.answer.clone(), self.history.clone(), Value::Null);
-        Marks { next, sent, confirmed, accepted, dead, skipped, sent_at, attempts, failing_since, answer, history, memory }
+        Marks { memory: Value::Null, ..self.clone() }
+    }
+
+    /// Adds dead records, with the answer by which the newest was refused.
+    pub(super) fn add_dead(&mut self, count: u64, refusal: &str, now: Timestamp) {
+        if count > 0 {
+            self.dead += count;
+            self.dead_since.get_or_insert(now.nanos());
+            refusal.clone_into(&mut self.refusal);
+        }
+    }
+
+    /// Takes away records that are dead no more.
+    pub(super) fn take_dead(&mut self, count: u64) {
+        self.dead -= count;
+        if self.dead == 0 {
+            self.dead_since = None;
+            self.refusal.clear();
+        }
     }
 
     /// Returns the time of the last attempt of the window that is being sent; nanoseconds.

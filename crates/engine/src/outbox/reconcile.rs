@@ -162,7 +162,7 @@ impl<S: Shelf> Outbox<S> {
             let answer = format!("sent again: the record {}", difference.what);
             changed.push(Delivery { answer, ..Delivery::behind(record.number, record.names()?, now) });
         }
-        self.marks.dead -= dead;
+        self.marks.take_dead(dead);
         self.marks.accepted = self.marks.accepted.saturating_sub(accepted);
         self.keep(&changed, &[])?;
         let count = changed.len() as u64;

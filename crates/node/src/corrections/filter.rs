@@ -24,6 +24,8 @@ pub struct CorrectionFilter {
     pub source: Option<String>,
     /// Events with this `subject`.
     pub subject: Option<String>,
+    /// Events whose detail has this text.
+    pub text: Option<String>,
     /// Events with this `id`.
     pub event_id: Option<String>,
     /// Events parked at this instant or later.
@@ -43,6 +45,7 @@ impl CorrectionFilter {
         self.reason.is_none_or(|reason| reason == parked.reason)
             && self.operator.as_ref().is_none_or(|operator| operator == parked.operator)
             && self.group.as_ref().is_none_or(|group| group.holds(parked.operator, parked.reason, parked.detail, parked.raw))
+            && self.text.as_ref().is_none_or(|text| parked.detail.contains(text.as_str()))
             && self.takes_attributes(parked.raw)
     }
 

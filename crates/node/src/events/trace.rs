@@ -9,12 +9,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use flowmeter_core::event::Place;
+use flowmeter_core::mediation::Stayed;
 use flowmeter_core::meter_type::derived;
 use flowmeter_core::operator::Operator;
 use flowmeter_core::partition::Birth;
 use flowmeter_core::plan::{DeclaredMeter, Plan};
 use flowmeter_core::schedule::Calendar;
 use flowmeter_core::time::Timestamp;
+use flowmeter_core::verdict::Verdict;
 use flowmeter_engine::live::{PastAnswers, read_origin};
 use flowmeter_engine::{Arrival, Counted, Error, Recount, Steps};
 use flowmeter_store::archive::{self, ArchivedEvent, Filter, Row};
@@ -102,6 +104,7 @@ impl Installation {
         let take = |calendars: Vec<(u16, Calendar)>, flushed: &[Flushed]| {
             let mut recount = Recount::new(Arc::clone(&plan), &[]);
             calendars.into_iter().for_each(|(kind, calendar)| recount.begin_with(kind, calendar));
+            recount.note_steps();
             recount.open(&declared);
             for Flushed { meter, last } in flushed {
                 recount.open(std::slice::from_ref(meter));
@@ -317,7 +320,16 @@ fn steps_shown(plan: &Plan, row: &Row, steps: &Steps) -> Vec<Box<RawValue>> {
         "parked" => shown.push(raw(json!({
             "step": "parked", "operator": row.operator, "outcome": "parked", "reason": row.reason, "detail": row.detail,
         }))),
-        verdict => shown.push(raw(json!({"step": verdict, "outcome": verdict}))),
+        verdict => {
+            let is_same = matches!(
+                (verdict, steps.verdict),
+                ("filtered", Verdict::Filtered) | ("split", Verdict::Split) | ("absorbed", Verdict::Absorbed)
+            );
+            let own = |stayed: &&Stayed| stayed.part == 0 && is_same;
+            let at = steps.stayed.iter().find(own).map(|stayed| node(stayed.operator));
+            let (step, operator) = at.map_or((verdict, None), |at| (at.operator.name(), Some(&at.id)));
+            shown.push(raw(json!({"step": step, "operator": operator, "outcome": verdict})));
+        }
     }
     shown
 }

@@ -66,6 +66,15 @@ impl Installation {
         Ok(found.into_iter().take(limit).map(|(_, closing)| closing).collect())
     }
 
+    /// Returns the next period to close of each meter type of a namespace, the earliest due first.
+    pub fn nearest_closings(&self, namespace: &str, limit: usize) -> Result<Vec<Value>, Error> {
+        let mut seen = BTreeSet::new();
+        let mut nearest = self.closings(namespace, usize::MAX)?;
+        nearest.retain(|closing| seen.insert((closing["pipeline"].to_string(), closing["meterType"].to_string())));
+        nearest.truncate(limit);
+        Ok(nearest)
+    }
+
     /// Returns the meter types whose periods closed within a span, by the time of closing. Types that
     /// close often in the span are left out: they would hide the others.
     pub fn closed(

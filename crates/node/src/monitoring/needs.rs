@@ -82,10 +82,12 @@ impl Installation {
         let now = self.now();
         let mut needs: Vec<Need> = self.conditions().iter().map(condition_need).collect();
         needs.extend((!seen.is_balanced).then(|| unbalanced_need(namespace)));
-        needs.extend(seen.targets.iter().filter_map(|target| target_need(target, now)));
-        needs.extend(seen.groups["groups"].as_array().into_iter().flatten().take(GROUPS_SHOWN).map(group_need));
+        let mut targets: Vec<Need> = seen.targets.iter().filter_map(|target| target_need(target, now)).collect();
+        targets.sort_by_key(|need| need.kind != "dead");
+        needs.extend(targets);
         let served = || seen.gauges.iter().map(|(served, _)| served);
         needs.extend(served().filter_map(|served| self.failed_need(served)));
+        needs.extend(seen.groups["groups"].as_array().into_iter().flatten().take(GROUPS_SHOWN).map(group_need));
         needs.extend(served().filter_map(|served| self.silent_need(served)));
         needs.extend(seen.gauges.iter().filter_map(|(served, gauge)| behind_need(served, gauge, now)));
         needs.extend(self.disk_need());
@@ -98,12 +100,13 @@ impl Installation {
     fn failed_need(&self, served: &Served) -> Option<Need> {
         let (number, _) = self.standing.newest(served.kept.id).filter(|(_, status)| *status == Status::Failed)?;
         let session = Session::id_of(number);
+        let ended = self.session(&served.kept.namespace, &session).ok().and_then(|session| session.session_end_time);
         Some(Need {
             severity: "bad",
             kind: "session_failed",
             object: served.kept.name.clone(),
             count: 1,
-            since: None,
+            since: ended.map(|at| at.to_string()),
             title: format!("{} failed", served.kept.name),
             text: format!("Session {session} ended in FAILED. Nothing is counted until a new one starts."),
             href: format!("/sessions/{session}"),
@@ -264,8 +267,9 @@ fn closes_soon(period: Period, grace: i64, now: Timestamp) -> Option<Timestamp> 
 fn target_need(target: &Value, now: Timestamp) -> Option<Need> {
     let text = |name: &str| target[name].as_str().unwrap_or_default();
     let (dead, waiting) = (target["dead"].as_u64().unwrap_or(0), target["waiting"].as_u64().unwrap_or(0));
-    let since = target["failingSince"].as_str().map(str::to_owned);
-    let failing_at = since.as_deref().and_then(|at| Timestamp::parse_rfc3339(at.as_bytes()));
+    let since = |name: &str| target[name].as_str().map(str::to_owned);
+    let failing_since = since("failingSince");
+    let failing_at = failing_since.as_deref().and_then(|at| Timestamp::parse_rfc3339(at.as_bytes()));
     let is_failing = failing_at.is_some_and(|at| now.nanos() - at.nanos() > FAILING_FOR) || target["trouble"].is_string();
     if dead == 0 && !is_failing {
         return None;
@@ -283,8 +287,8 @@ fn target_need(target: &Value, now: Timestamp) -> Option<Need> {
         severity: "bad",
         kind: if dead > 0 { "dead" } else { "failing" },
         object: format!("{}/{name}", text("pipeline")),
-        count: dead.max(waiting),
-        since,
+        count: if dead > 0 { dead } else { waiting },
+        since: since("deadSince").or(failing_since),
         title,
         text: format!("{said}{waits}"),
         href: format!("/deliveries/target/{}/{}", encoded(text("pipeline")), encoded(name)),

@@ -22,6 +22,9 @@ use crate::pipelines::KeptPipeline;
 /// Compiled versions kept at most; older ones are compiled again when they are needed.
 const COMPILED_MAX: usize = 1_000;
 
+/// Meter types that a summary lists with their next closing.
+const CLOSINGS_MAX: usize = 6;
+
 /// Parts of the overview that are computed seldom.
 #[derive(Default)]
 pub(crate) struct Cache {
@@ -153,7 +156,7 @@ impl Installation {
         let rejected = self.rejected_since(namespace, from.nanos());
         let mut shown = totals.shown();
         shown["rejected"] = json!(rejected);
-        let closings = self.closings(namespace, 4)?;
+        let closings = self.nearest_closings(namespace, CLOSINGS_MAX)?;
         let seen = Seen { gauges: &gauges, is_balanced, targets: &targets, groups: &groups, expiring };
         let needs = self.needs(namespace, &seen);
         Ok(json!({

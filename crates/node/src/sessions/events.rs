@@ -1,6 +1,8 @@
 //! Events of sessions, as they were emitted: all of them by number, and those of each session by
 //! an index.
 
+use flowmeter_core::session::Status;
+use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
 use flowmeter_store::catalog::{Catalog, Change, Table, count_to, key_of};
 
@@ -69,6 +71,30 @@ impl Installation {
         let prefix = prefix_of(session_id);
         let after = [&prefix[..], &key_of(after)].concat();
         let page = self.catalog.scan(Table::EventsOfSessions, &prefix, Some(&after), limit)?;
+        self.events_of_page(&prefix, &page, limit)
+    }
+
+    /// Returns events of a session before a number, the newest first, and the number to continue
+    /// before if there may be more.
+    pub fn newest_events_of_session(
+        &self,
+        session_id: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<SessionEvent>, Option<u64>), Error> {
+        let prefix = prefix_of(session_id);
+        let before = before.map(|before| [&prefix[..], &key_of(before)].concat());
+        let page = self.catalog.scan_back(Table::EventsOfSessions, &prefix, before.as_deref(), limit)?;
+        self.events_of_page(&prefix, &page, limit)
+    }
+
+    /// Returns the events of a page of the index, and the number of the last one if the page is full.
+    fn events_of_page(
+        &self,
+        prefix: &[u8],
+        page: &[(Vec<u8>, Vec<u8>)],
+        limit: usize,
+    ) -> Result<(Vec<SessionEvent>, Option<u64>), Error> {
         let number_of = |(key, _): &(Vec<u8>, Vec<u8>)| key.last_chunk().map(|number| u64::from_be_bytes(*number));
         let next = page.last().filter(|_| page.len() == limit).and_then(number_of);
         let mut found = Vec::with_capacity(page.len());
@@ -79,6 +105,24 @@ impl Installation {
             }
         }
         Ok((found, next))
+    }
+
+    /// Returns the newest pauses and continuations of a namespace since an instant, among so many of
+    /// the newest events of sessions.
+    pub fn pauses(&self, namespace: &str, since: Timestamp, looked: usize) -> Result<Vec<SessionEvent>, Error> {
+        let mut found = Vec::new();
+        for (_, value) in self.catalog.scan_back(Table::SessionEvents, b"", None, looked)? {
+            let event: SessionEvent = kept(&value)?;
+            if Timestamp::parse_rfc3339(event.at.as_bytes()).is_none_or(|at| at < since) {
+                break;
+            }
+            let [now, before] = ["sessionStatus", "sessionPreviousStatus"].map(|name| event.payload[name].as_str());
+            let paused = Some(Status::Paused.name());
+            if event.namespace == namespace && event.event_type == "meter.session.status" && [now, before].contains(&paused) {
+                found.push(event);
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the number of the newest event of a session.

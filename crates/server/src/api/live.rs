@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -41,6 +41,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         query: &[
             ("topic", "overview, pipeline:NAME, session:ID, job:ID, deliveries or corrections; may be repeated"),
             ("from", "counts since this instant"),
+            ("after", "events of sessions after this number, as the header Last-Event-ID does"),
         ],
         body: None,
         answer: (200, "text/event-stream: snapshot, counters, session"),
@@ -109,9 +110,11 @@ async fn live(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
     let from = super::overview::since(&app, &query)?;
+    let after = super::stream::continues_after(&app, &headers, &query).await?;
     let wrong = |text: &str| {
         let detail =
             format!("`{text}` is no topic; there are overview, pipeline:NAME, session:ID, job:ID, deliveries and corrections");
@@ -123,7 +126,7 @@ async fn live(
     }
     // A key that is revoked meanwhile, or a browser that signs out, ends the stream at the next look.
     let (sender, body) = Channel::<Bytes>::new(1);
-    tokio::spawn(tell(app, asked, topics, from, sender));
+    tokio::spawn(tell(app, asked, topics, (from, after), sender));
     Ok(stream(body))
 }
 
@@ -146,10 +149,9 @@ pub(super) fn may_go_on(app: &App, asked: &Asked) -> bool {
     is_signed_in && app.keys.principal(key, now).is_ok()
 }
 
-async fn tell(app: App, asked: Asked, topics: Vec<Topic>, from: Timestamp, mut reader: Sender<Bytes>) {
+async fn tell(app: App, asked: Asked, topics: Vec<Topic>, (from, mut after): (Timestamp, u64), mut reader: Sender<Bytes>) {
     let mut stopping = app.stopping.clone();
     let mut known: Vec<BTreeMap<String, Value>> = vec![BTreeMap::new(); topics.len()];
-    let mut after = app.installation.session_events_end().unwrap_or(0);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut quiet = 0;
@@ -181,7 +183,7 @@ async fn tell(app: App, asked: Asked, topics: Vec<Topic>, from: Timestamp, mut r
         for event in &events {
             after = after.max(event.number);
             let data = serde_json::to_string(event).unwrap_or_default();
-            text.push_str(&format!("event: session\ndata: {data}\n\n"));
+            text.push_str(&format!("id: {}\nevent: session\ndata: {data}\n\n", event.number));
         }
         quiet += 1;
         if text.is_empty() && quiet >= QUIET_MAX {

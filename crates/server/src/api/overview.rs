@@ -6,8 +6,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use flowmeter_core::operator::Operator;
-use flowmeter_core::session::RunType;
-use flowmeter_core::time::Timestamp;
+use flowmeter_core::session::{RunType, Status};
+use flowmeter_core::time::{Timestamp, Zone};
 use flowmeter_document::Pipeline;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::monitoring::history::{VALUES, door_series, gained, operator_series, pipeline_series, target_series};
@@ -28,6 +28,8 @@ const STEP_MIN: i64 = 10_000_000_000;
 const DAY: i64 = 86_400_000_000_000;
 /// Sessions that are looked at for marks.
 const SESSIONS_MARKED: usize = 100;
+/// Events of sessions among which pauses are looked for.
+const EVENTS_LOOKED: usize = 1_000;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let read = |path, summary, query, answer, route: MethodRouter<App>| Endpoint {
@@ -44,7 +46,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         read(
             "/api/v1/overview",
             "Every pipeline and target at one instant, and what needs attention",
-            &[("from", "counts since this instant; default: 24 hours ago"), ("zone", "ignored; the zone of the page")],
+            &[("from", "counts since this instant; default: midnight in `zone`, or 24 hours ago"), ("zone", "a time zone")],
             "Totals, pipelines, targets, closings, needs",
             get(overview),
         ),
@@ -88,7 +90,14 @@ async fn overview(
 
 /// The instant since which counts are asked for.
 pub(super) fn since(app: &App, query: &Query) -> Result<Timestamp, Refused> {
-    Ok(query.time("from")?.unwrap_or_else(|| app.installation.now().saturating_sub(DAY)))
+    if let Some(from) = query.time("from")? {
+        return Ok(from);
+    }
+    let now = app.installation.now();
+    let Some(name) = query.get("zone").filter(|name| !name.is_empty()) else { return Ok(now.saturating_sub(DAY)) };
+    let zone =
+        Zone::named(name).ok_or_else(|| invalid("zone", format!("`{name}` is no time zone; write one like Europe/Oslo")))?;
+    Ok(zone.day_of(now))
 }
 
 async fn closings(
@@ -247,7 +256,7 @@ fn sums(app: &App, series: &[String], steps: &Steps) -> Vec<Option<[u64; VALUES]
     sums
 }
 
-/// Versions, changes of settings, closings, and starts and ends of sessions within a history.
+/// Versions, changes of settings, closings, and starts, pauses and ends of sessions within a history.
 fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> Result<Vec<Value>, Refused> {
     let (from, to) = (steps.from, steps.from + steps.count * steps.step);
     let is_in = |at: Timestamp| (from..to).contains(&at.nanos());
@@ -292,6 +301,17 @@ fn marks(app: &App, namespace: &str, pipeline: Option<&str>, steps: &Steps) -> R
                 json!({"at": at.to_string(), "kind": "status", "text": format!("{} {word}", session.pipeline), "href": href}),
             );
         }
+    }
+    let pauses =
+        app.installation.pauses(namespace, Timestamp::from_nanos(from), EVENTS_LOOKED).map_err(|why| problem_of(&why))?;
+    for event in pauses.iter().filter(|event| instant(&event.at).is_some()) {
+        let payload = |name: &str| event.payload[name].as_str().unwrap_or_default();
+        if pipeline.is_some_and(|wanted| wanted != payload("meterName")) {
+            continue;
+        }
+        let word = if payload("sessionStatus") == Status::Paused.name() { "paused" } else { "resumed" };
+        let (text, href) = (format!("{} {word}", payload("meterName")), format!("/sessions/{}", payload("sessionId")));
+        marks.push(json!({"at": event.at, "kind": "status", "text": text, "href": href}));
     }
     marks.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
     Ok(marks)

@@ -8,6 +8,7 @@ use axum::routing::get;
 use flowmeter_node::keys::Scope;
 use flowmeter_node::meters::MeterFilter;
 use flowmeter_node::monitoring::overview::encoded as path;
+use flowmeter_node::sessions::{KeptSession, SessionFilter};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ use crate::problem::{Refused, problem_of};
 
 /// The maximum of hits.
 const HITS_MAX: usize = 20;
+/// Sessions whose ids begin with the text, at most, and the newest ones among which they are found.
+const SESSIONS_MAX: usize = 6;
+const SESSIONS_LOOKED: usize = 200;
 /// The maximum of users.
 const USERS_MAX: usize = 8;
 /// Characters of a query.
@@ -52,7 +56,8 @@ async fn search(
             names(&app, &asked, &text, &mut hits)?;
             ids(&app, &asked, &text, &mut hits);
             users(&app, &asked, &text, &mut hits);
-            if app.installation.has_event(&asked.who.namespace, &text).map_err(|why| problem_of(&why))? {
+            let is_id = hits.iter().any(|hit| matches!(hit["kind"].as_str(), Some("session" | "meter" | "record")));
+            if !is_id && app.installation.has_event(&asked.who.namespace, &text).map_err(|why| problem_of(&why))? {
                 hits.push(hit("event", text.as_str(), "trace the event with this id", format!("/events/{}", path(&text))));
             }
         }
@@ -89,11 +94,17 @@ fn names(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) -> Result<
 /// The session, meter or record of an id.
 fn ids(app: &App, asked: &Asked, text: &str, hits: &mut Vec<Value>) {
     let namespace = asked.who.namespace.as_str();
-    if text.starts_with("R-")
-        && let Ok(session) = app.installation.session(namespace, text)
-    {
-        let detail = format!("{}, {}", session.pipeline, session.session_status.name());
-        hits.push(hit("session", text, detail, format!("/sessions/{text}")));
+    if text.starts_with("R-") {
+        let exact = app.installation.session(namespace, text).into_iter();
+        let newest =
+            || app.installation.sessions(namespace, &SessionFilter::default(), None, SESSIONS_LOOKED).unwrap_or_default();
+        let begins = |session: &KeptSession| session.session_id.starts_with(text);
+        let found: Vec<KeptSession> =
+            exact.chain(newest().into_iter().filter(|one| begins(one) && one.session_id != text)).collect();
+        for session in found.into_iter().take(SESSIONS_MAX) {
+            let detail = format!("{}, {}", session.pipeline, session.session_status.name());
+            hits.push(hit("session", session.session_id.as_str(), detail, format!("/sessions/{}", session.session_id)));
+        }
     }
     if Uuid::try_parse(text).is_err() {
         return;

@@ -13,7 +13,7 @@ use flowmeter_node::sessions::{KeptSession, SessionFilter};
 use serde_json::{Value, json};
 
 use super::corrections::because;
-use super::paging::{PAGED, whole};
+use super::paging::{is_newest_first, whole};
 use super::request::{Query, object};
 use super::{App, Asked, Endpoint, answer, off, page};
 use crate::problem::{Code, Problem, Refused, problem_of};
@@ -58,7 +58,17 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             get(summary),
         ),
         read("/api/v1/sessions/{id}", "A session with its counts", &[], (200, "The session"), get(show)),
-        read("/api/v1/sessions/{id}/events", "The events of a session, in order", PAGED, (200, "Events"), get(events)),
+        read(
+            "/api/v1/sessions/{id}/events",
+            "The events of a session",
+            &[
+                ("order", "asc (the oldest first) or desc"),
+                ("limit", "items of a page"),
+                ("cursor", "`nextCursor` of the page before"),
+            ],
+            (200, "Events"),
+            get(events),
+        ),
         read(
             "/api/v1/sessions/{id}/origins",
             "The usage audit: every file, object, table or service that was read",
@@ -202,10 +212,14 @@ async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
     let query = Query::of(query.as_deref());
-    let (limit, after) = (query.limit()?, query.cursor()?.unwrap_or(0));
+    let (limit, cursor, newest_first) = (query.limit()?, query.cursor()?, is_newest_first(&query)?);
     off(move || {
         let session = app.installation.session(&asked.who.namespace, &id)?;
-        let found = app.installation.events_of_session(&session.session_id, after, limit).map_err(|why| problem_of(&why))?;
+        let found = match newest_first {
+            true => app.installation.newest_events_of_session(&session.session_id, cursor, limit),
+            false => app.installation.events_of_session(&session.session_id, cursor.unwrap_or(0), limit),
+        };
+        let found = found.map_err(|why| problem_of(&why))?;
         let (found, next) = (found.0, found.1.map(|next| next.to_string()));
         Ok(page(found.iter().map(|event| serde_json::to_value(event).unwrap_or_default()).collect(), next))
     })

@@ -63,6 +63,21 @@ impl Wanted {
     }
 }
 
+/// Returns the number of the event of a session after which a stream continues; the newest one if
+/// the request names none.
+pub(super) async fn continues_after(app: &App, headers: &HeaderMap, query: &Query) -> Result<u64, Refused> {
+    match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?")).or(query.get("after")) {
+        Some(text) => {
+            let wrong = || Box::new(Problem::new(Code::BadCursor, format!("`{text}` is no event's id")).field("Last-Event-ID"));
+            text.trim().parse().map_err(|_| wrong())
+        }
+        None => {
+            let installation = app.installation.clone();
+            off(move || installation.session_events_end().map_err(|why| problem_of(&why))).await
+        }
+    }
+}
+
 async fn stream(
     State(app): State<App>,
     Extension(asked): Extension<Asked>,
@@ -72,16 +87,7 @@ async fn stream(
     let query = Query::of(query.as_deref());
     let all = |name| query.all(name).map(str::to_owned).collect();
     let wanted = Wanted { event_types: all("type"), pipelines: all("pipeline") };
-    let after = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?")).or(query.get("after")) {
-        Some(text) => {
-            let wrong = || Box::new(Problem::new(Code::BadCursor, format!("`{text}` is no event's id")).field("Last-Event-ID"));
-            text.trim().parse().map_err(|_| wrong())?
-        }
-        None => {
-            let installation = app.installation.clone();
-            off(move || installation.session_events_end().map_err(|why| problem_of(&why))).await?
-        }
-    };
+    let after = continues_after(&app, &headers, &query).await?;
     let (sender, body) = Channel::<Bytes>::new(PAGES_WAITING);
     tokio::spawn(tell(app, asked, wanted, after, sender));
     let mut answer = (StatusCode::OK, Body::new(body)).into_response();

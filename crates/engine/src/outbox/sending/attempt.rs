@@ -118,7 +118,8 @@ impl<S: Shelf> Outbox<S> {
     /// Records the result of an attempt, and whether the target works.
     pub(super) fn record_result(&mut self, outcome: &mut Outcome, moves: bool, now: Timestamp) {
         self.marks.accepted += outcome.accepted;
-        self.marks.dead += outcome.refused;
+        let dead = outcome.changed.iter().rfind(|delivery| delivery.state == DeliveryState::Dead);
+        self.marks.add_dead(outcome.refused, dead.map_or("", |delivery| &delivery.answer), now);
         if moves {
             self.marks.failing_since = None;
         } else if let Some(why) = outcome.why.take() {

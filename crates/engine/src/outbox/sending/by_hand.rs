@@ -47,7 +47,7 @@ impl<S: Shelf> Outbox<S> {
         let alone: BTreeSet<u64> = numbers.into_iter().filter(|number| self.place_in_window(*number).is_none()).collect();
         for delivery in &mut deliveries {
             match delivery.state {
-                DeliveryState::Dead => self.marks.dead -= 1,
+                DeliveryState::Dead => self.marks.take_dead(1),
                 DeliveryState::Skipped => self.marks.skipped -= 1,
                 DeliveryState::Pending
                 | DeliveryState::Sent
@@ -76,7 +76,7 @@ impl<S: Shelf> Outbox<S> {
         let mut deliveries = numbers.iter().map(|number| self.known(*number)).collect::<Result<Vec<Delivery>, Error>>()?;
         for delivery in deliveries.iter_mut().filter(|delivery| delivery.state != DeliveryState::Skipped) {
             if delivery.state == DeliveryState::Dead {
-                self.marks.dead -= 1;
+                self.marks.take_dead(1);
             }
             self.marks.skipped += 1;
             delivery.state = DeliveryState::Skipped;

@@ -16,7 +16,7 @@ use super::super::corrections::filter_of;
 use crate::problem::{Code, Problem, Refused};
 
 /// The fields of a filter of each kind of job.
-const OF_EVENTS: &[&str] = &["pipeline", "reason", "operator", "source", "subject", "id", "from", "to"];
+const OF_EVENTS: &[&str] = &["pipeline", "reason", "operator", "source", "subject", "user", "text", "id", "from", "to"];
 const OF_DELIVERIES: &[&str] = &["pipeline", "target", "state", "from", "to"];
 const OF_RECONCILING: &[&str] = &["pipeline", "target", "from", "to"];
 const OF_RECORDS: &[&str] = &["pipeline", "meterType", "userId", "meterId", "from", "to", "threshold"];

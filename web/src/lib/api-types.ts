@@ -1759,6 +1759,12 @@ export interface components {
         /** @description A pipeline as a graph. */
         PipelineGraph: {
             edges: components["schemas"]["GraphEdge"][];
+            /** @description The meter types in which it counts */
+            meterTypes: {
+                /** @description Its line in the document; null if it is one of the installation */
+                line: number | null;
+                name: string;
+            }[];
             nodes: components["schemas"]["GraphNode"][];
             pipeline: string;
             version: number;

@@ -133,7 +133,7 @@ impl Installation {
 }
 
 /// Whether a rule counts in a meter type.
-pub(crate) fn counts_in(plan: &Plan, meter_type: u16) -> bool {
+pub fn counts_in(plan: &Plan, meter_type: u16) -> bool {
     plan.processors.iter().flat_map(|processor| &processor.rules).any(|rule| rule.meter_types.contains(&meter_type))
 }
 

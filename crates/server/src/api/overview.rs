@@ -10,6 +10,7 @@ use flowmeter_core::session::{RunType, Status};
 use flowmeter_core::time::{Timestamp, Zone};
 use flowmeter_document::Pipeline;
 use flowmeter_node::keys::Scope;
+use flowmeter_node::meters::closings::counts_in;
 use flowmeter_node::monitoring::history::{VALUES, door_series, gained, operator_series, pipeline_series, target_series};
 use flowmeter_node::monitoring::overview::encoded;
 use flowmeter_node::pipelines::KeptPipeline;
@@ -392,7 +393,12 @@ fn drawn(kept: &KeptPipeline, document: &str, compiled: &Pipeline, counts: &Valu
             json!({"id": format!("target:{}", target.id), "kind": "target", "name": target.id, "what": kind, "line": line}),
         );
     }
-    json!({"pipeline": kept.name, "version": kept.version, "nodes": nodes, "edges": edges})
+    let types: Vec<Value> = (0..)
+        .zip(&plan.meter_types)
+        .filter(|(at, _)| counts_in(plan, *at))
+        .map(|(_, kind)| json!({"name": kind.name, "line": line_of(document, "name", &kind.name)}))
+        .collect();
+    json!({"pipeline": kept.name, "version": kept.version, "nodes": nodes, "edges": edges, "meterTypes": types})
 }
 
 /// The line of a document that has `key: value`.

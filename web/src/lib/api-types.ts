@@ -321,6 +321,8 @@ export interface components {
             /** Format: date-time */
             periodStart: string | null;
             rule: string | null;
+            /** @description In a trace: the time zone of the period */
+            timezone?: string;
             userId: string;
             /** @description The value as it was sent; null where the aggregation needs none */
             value: Json;

@@ -51,8 +51,16 @@ class Route {
   start(): void {
     history.scrollRestoration = 'manual';
     addEventListener('popstate', () => {
+      if (guard.leave && !guard.leave()) {
+        history.pushState(null, '', this.path + (this.query.size ? `?${this.query}` : ''));
+        return;
+      }
+      guard.leave = null;
       this.read();
       restoreScroll();
+    });
+    addEventListener('beforeunload', (event) => {
+      if (guard.leave && guard.loses) event.preventDefault();
     });
     addEventListener('pagehide', keepScroll);
     restoreScroll();
@@ -85,7 +93,7 @@ function restoreScroll(): void {
 }
 
 /** Asked before leaving a page with unsaved text. */
-export const guard: { leave: (() => boolean) | null } = { leave: null };
+export const guard: { leave: (() => boolean) | null; /** Whether the text is lost with the page. */ loses: boolean } = { leave: null, loses: false };
 
 function decode(part: string): string {
   try {

@@ -91,6 +91,19 @@ export function brief(at: string | number | null | undefined, zone = prefs.zone)
   return `${p.day} ${p.month} ${p.year} ${clock(p)}`;
 }
 
+/** A period with both dates: `1 Nov 00:00 – 1 Dec 2026 00:00`; the first year only where it differs. */
+export function period(from: string | null | undefined, to: string | null | undefined, zone = prefs.zone): string {
+  const text = (at: string, withYear: boolean) => {
+    const p = parts(instant(at), zone);
+    const time = p.second === '00' ? clock(p) : clock(p, 'seconds');
+    return `${p.day} ${p.month}${withYear ? ` ${p.year}` : ''} ${time}`;
+  };
+  if (!from) return to ? `until ${text(to, true)}` : '–';
+  if (!to) return `${text(from, true)} – no end`;
+  const isSameYear = parts(instant(from), zone).year === parts(instant(to), zone).year;
+  return `${text(from, !isSameYear)} – ${text(to, true)}`;
+}
+
 export function date(at: string | number | null | undefined, zone = prefs.zone): string {
   const when = instant(at);
   if (Number.isNaN(when)) return '–';

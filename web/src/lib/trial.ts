@@ -23,21 +23,22 @@ export function changes(step: Pick<TestStep, 'before' | 'after'>): { name: strin
   }));
 }
 
-type Flushed = Pick<MeteredRecord, 'userId' | 'meterTypeName' | 'periodStart' | 'periodEnd' | 'unit' | 'value'>;
+type Flushed = Pick<MeteredRecord, 'userId' | 'meterTypeName' | 'periodStart' | 'periodEnd' | 'unit' | 'value'> & Partial<Pick<MeteredRecord, 'timezone'>>;
 interface Compare {
   wouldFlush: Flushed[];
   against?: { wouldFlush: Flushed[]; difference: VersionDifference[] };
 }
-export type Compared = Omit<VersionDifference, 'after' | 'before'> & { unit: string; now: Num | null; then: Num | null; differs: boolean };
+export type Compared = Omit<VersionDifference, 'after' | 'before'> & { timezone: string | undefined; unit: string; now: Num | null; then: Num | null; differs: boolean };
 
 /** Returns the records of a test: those that differ from the other version first, then the equal ones. */
 export function compared({ wouldFlush, against }: Compare): Compared[] {
   const key = (one: Omit<VersionDifference, 'after' | 'before'>) => [one.userId, one.meterType, one.periodStart, one.periodEnd].join('\n');
   const units = new Map([...wouldFlush, ...(against?.wouldFlush ?? [])].map((one) => [one.meterTypeName, one.unit]));
-  const different = (against?.difference ?? []).map(({ after, before, ...one }) => ({ ...one, unit: units.get(one.meterType) ?? '', now: after, then: before, differs: true }));
+  const zones = new Map([...wouldFlush, ...(against?.wouldFlush ?? [])].map((one) => [one.meterTypeName, one.timezone]));
+  const different = (against?.difference ?? []).map(({ after, before, ...one }) => ({ ...one, timezone: zones.get(one.meterType), unit: units.get(one.meterType) ?? '', now: after, then: before, differs: true }));
   const known = new Set(different.map(key));
   const all = wouldFlush.map((one) => ({
-    userId: one.userId, meterType: one.meterTypeName, periodStart: one.periodStart, periodEnd: one.periodEnd, unit: one.unit, now: one.value, then: one.value, differs: false,
+    userId: one.userId, meterType: one.meterTypeName, periodStart: one.periodStart, periodEnd: one.periodEnd, timezone: one.timezone, unit: one.unit, now: one.value, then: one.value, differs: false,
   }));
   return [...different, ...all.filter((one) => !known.has(key(one)))];
 }

@@ -5,6 +5,7 @@
 //! knew (other events, meters beyond those that were created): so it shows what the
 //! operators do, while the verdict is the one it had.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -122,6 +123,12 @@ impl Installation {
         // The zone of a meter is that of the event which opened it, not of this one.
         let calendars = self.own_calendars(pipeline, &plan, &steps)?;
         let ids = self.meter_ids(pipeline, &plan, &steps)?;
+        let zone_then = |calendar: &Calendar| calendar.era_at(received_at).zone.name().to_owned();
+        let own_zones: BTreeMap<u16, String> = calendars.iter().map(|(kind, calendar)| (*kind, zone_then(calendar))).collect();
+        let zone_of = |counted: &Counted| {
+            let of_type = || plan.meter_types[usize::from(counted.meter_type)].zone.name().to_owned();
+            own_zones.get(&counted.meter_type).cloned().unwrap_or_else(of_type)
+        };
         // An event may have been late for the period in which it counts when it is alone.
         let flushed = match row.verdict == "counted" {
             true => self.flushed_meters(pipeline, &plan, (&steps, &ids), received_at)?,
@@ -129,7 +136,8 @@ impl Installation {
         };
         let steps = if calendars.is_empty() && flushed.is_empty() { steps } else { take(calendars, &flushed) };
         let counted = if row.verdict == "counted" { steps.counted.as_slice() } else { &[] };
-        let shown = |counted: &Counted| counted_shown(&plan, counted, id_in(&ids, &plan, counted), json!({}));
+        let shown =
+            |counted: &Counted| counted_shown(&plan, counted, id_in(&ids, &plan, counted), json!({"timezone": zone_of(counted)}));
         let counted: Vec<_> = counted.iter().map(shown).collect();
         let shown = event_object(row).with_list("steps", &steps_shown(&plan, row, &steps));
         Ok(shown.with_list("counted", &counted).finish())

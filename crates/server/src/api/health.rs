@@ -74,7 +74,8 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let form = Form::of_accept(accept.unwrap_or_default());
     let written = off(move || Ok(app.metrics.text(&app, form))).await;
     match written {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, form.content_type())], text).into_response(),
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, form.content_type()), (header::CACHE_CONTROL, "no-store")], text)
+            .into_response(),
         Err(refused) => refused.into_response(),
     }
 }

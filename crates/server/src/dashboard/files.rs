@@ -58,6 +58,11 @@ pub(crate) fn serve(app: &App, request: &Request) -> Option<Response> {
     let is_file = path.starts_with("/assets/")
         || FILES.iter().any(|file| file.path == path)
         || path.len() > 1 && settings.dir.as_ref().is_some_and(is_in_folder);
+    // A page may be named after anything, also with a dot; a file that browsers look for is none.
+    let is_unknown_file = !is_file && path[1..].contains('.') && !path[1..].contains('/');
+    if is_unknown_file {
+        return None;
+    }
     let wanted = if is_file { path } else { "/index.html" };
     if let Some(dir) = &settings.dir {
         return from_folder(dir, wanted);

@@ -14,12 +14,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use flowmeter_core::time::Timestamp;
 use flowmeter_engine::Error;
-use flowmeter_node::audit::Who;
+use flowmeter_node::audit::{Via, Who};
 use flowmeter_node::keys::browsers::{BrowserSession, csrf, hash};
 use flowmeter_node::keys::{KeyId, Principal, Scope, Unauthenticated};
 use flowmeter_store::catalog::Change;
 use serde_json::{Value, json};
 
+use crate::access::Name;
 use crate::api::request::object;
 use crate::api::{App, Endpoint, answer, off};
 use crate::loopback::{is_here, is_origin_of};
@@ -215,7 +216,13 @@ fn of_session(app: &App, session: &BrowserSession, token: &str, now: Timestamp) 
     json!({"csrf": csrf(token), "expiresAt": session.expires().to_string(), "others": others})
 }
 
-async fn switch(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+async fn switch(
+    State(app): State<App>,
+    name: Option<Extension<Name>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let reached = reached(&app, &headers, &uri)?;
     same_origin(&app, &headers, &uri)?;
     let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
@@ -233,7 +240,7 @@ async fn switch(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body
             Box::new(Problem::new(Code::NamespaceForbidden, detail).field("namespace").remedy("Sign in with a key of it."))
         })?;
         let at = |why: Error| problem_of(&why);
-        let entry = entry(&app, &principal, "browser.switch").map_err(at)?;
+        let entry = entry(&app, &principal, "browser.switch", name.as_ref().map(|name| &name.0)).map_err(at)?;
         app.browsers.switch(catalog, &token, key, entry).map_err(at)?;
         let session = app.browsers.find(catalog, &token, now).unwrap_or(session);
         Ok(private(answer(StatusCode::OK, &told(&app, &principal, &of_session(&app, &session, &token, now)))))
@@ -243,6 +250,7 @@ async fn switch(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body
 
 async fn sign_in(
     State(app): State<App>,
+    name: Option<Extension<Name>>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     uri: Uri,
     headers: HeaderMap,
@@ -269,7 +277,7 @@ async fn sign_in(
         })?;
         let Some(id) = principal.key else { return Err(Box::new(Problem::new(Code::KeyUnknown, "no such key"))) };
         let at = |why: Error| problem_of(&why);
-        let entry = entry(&app, &principal, "browser.sign_in").map_err(at)?;
+        let entry = entry(&app, &principal, "browser.sign_in", name.as_ref().map(|name| &name.0)).map_err(at)?;
         let catalog = app.installation.catalog();
         let session = before.as_ref().and_then(|token| app.browsers.find(catalog, token, now));
         let known = session.iter().flat_map(|session| std::iter::once(&session.key).chain(&session.others));
@@ -287,7 +295,12 @@ async fn sign_in(
     .await
 }
 
-async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
+async fn sign_out(
+    State(app): State<App>,
+    name: Option<Extension<Name>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let reached = reached(&app, &headers, &uri)?;
     same_origin(&app, &headers, &uri)?;
     let token = cookie(&headers, &reached.cookie).unwrap_or_default().to_owned();
@@ -298,7 +311,7 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
             is_of_session(&headers, &token)?;
         }
         let entry = match session.map(|session| app.keys.principal(session.key, now)) {
-            Some(Ok(principal)) => entry(&app, &principal, "browser.sign_out"),
+            Some(Ok(principal)) => entry(&app, &principal, "browser.sign_out", name.as_ref().map(|name| &name.0)),
             // A session without a valid key has ended already.
             Some(Err(_)) | None => Ok(Vec::new()),
         };
@@ -312,8 +325,10 @@ async fn sign_out(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Resul
 }
 
 /// The entry of the audit about a browser.
-fn entry(app: &App, principal: &Principal, action: &str) -> Result<Vec<Change>, Error> {
-    let who = Who::named(&*principal.name, &*principal.namespace);
+fn entry(app: &App, principal: &Principal, action: &str, request: Option<&Name>) -> Result<Vec<Change>, Error> {
+    let mut who = Who::named(&*principal.name, &*principal.namespace);
+    who.request.id = request.map(|name| name.as_str().to_owned());
+    who.request.via = Some(Via::Browser);
     app.installation.audited(&who, action, &principal.name, Value::Null, Value::Null)
 }
 

@@ -65,7 +65,7 @@ const CODES: &[(Code, &str, u16, &str, &str)] = &[
         Code::HostRefused,
         "host_refused",
         403,
-        "Without keys, only this machine is answered",
+        "Requests from this host or page are refused",
         "Use http://127.0.0.1 or http://localhost; or set auth.required and make a key.",
     ),
     // 404 to 428: what is asked for, and its state.

@@ -56,7 +56,7 @@ impl From<Unauthenticated> for Problem {
     fn from(reason: Unauthenticated) -> Problem {
         let (code, detail) = match reason {
             Unauthenticated::Missing => (Code::KeyMissing, "the request has no Authorization header"),
-            Unauthenticated::Malformed => (Code::KeyMalformed, "the Authorization header holds no API key"),
+            Unauthenticated::Malformed => (Code::KeyMalformed, "what was sent is no API key; keys begin with `fm_`"),
             Unauthenticated::Unknown => (Code::KeyUnknown, "no key has this id and this secret"),
             Unauthenticated::Expired => (Code::KeyExpired, "the key has expired"),
             Unauthenticated::Revoked => (Code::KeyRevoked, "the key was revoked"),

@@ -10,7 +10,7 @@ import { binary, biller, clean, serve } from './server.js';
 import { documents, flow, seed } from './seed.js';
 
 // Proofs of one lane share the sample data or the processor; the lanes run at the same time.
-const LANES = [['questions', 'acts', 'exactness', 'keyboard'], ['types', 'work', 'ledger', 'security', 'namespaces', 'zones', 'versions', 'live']];
+const LANES = [['questions', 'acts', 'exactness', 'keyboard', 'views'], ['types', 'work', 'ledger', 'security', 'namespaces', 'zones', 'versions', 'live']];
 const LAST = ['pages', 'pictures'];
 if (!chromium || !binary) {
   console.log(`SKIPPED: the browser tests need ${chromium ? 'a built flowmeter (cargo build, or FLOWMETER_BIN=/path)' : 'a Chromium (CHROMIUM=/path)'}`);

@@ -10,7 +10,8 @@ const { along, left } = await import('../src/lib/flow');
 const { parse, write } = await import('../src/lib/json');
 const { boundaries, instantOf, oddity } = await import('../src/lib/schedule');
 const { changes, compared, ways } = await import('../src/lib/trial');
-const { bounds, stacks, windowFor, windowsOf } = await import('../src/lib/usage');
+const { period } = await import('../src/lib/time');
+const { bounds, stacks, windowFor, windowsOf, windowWithin } = await import('../src/lib/usage');
 const { marksOf } = await import('../src/lib/thresholds');
 const { slice, WHOLE } = await import('../src/lib/window');
 const iso = (at: number) => new Date(at).toISOString();
@@ -56,6 +57,24 @@ describe('usage', () => {
     const rest = parse('[{"windowStart":"2026-01-01T00:00:00Z","value":3.00000000000000000001}]');
     const all = stacks(rows, rest, [Date.parse('2026-01-01T00:00:00Z')], 'm', 'tokens');
     expect(all.map((one) => [one.name, one.texts[0]])).toEqual([['other', '8.1'], ['small', '1.1'], ['other', '3.00000000000000000001']]);
+  });
+});
+
+describe('periods', () => {
+  test('a period has its dates, also when one of them is today', () => {
+    expect(period('2026-11-01T00:00:00Z', '2026-12-01T00:00:00Z', 'UTC')).toBe('1 Nov 00:00 – 1 Dec 2026 00:00');
+    expect(period('2026-12-01T00:00:00Z', '2027-01-01T00:00:00Z', 'UTC')).toBe('1 Dec 2026 00:00 – 1 Jan 2027 00:00');
+    expect(period('2026-12-01T02:19:00Z', '2026-12-01T02:20:00Z', 'Asia/Kolkata')).toBe('1 Dec 2026 07:49 – 07:50');
+    expect(period('2026-12-01T00:00:00Z', null, 'UTC')).toBe('1 Dec 2026 00:00 – no end');
+    // The hour that is shown twice: both instants with their dates.
+    expect(period('2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z', 'Europe/Oslo')).toBe('25 Oct 02:30 – 25 Oct 2026 02:30');
+  });
+  test('windows are as many as a chart shows', () => {
+    const [from, to] = [Date.parse('2026-01-01T00:00:00Z'), Date.parse('2026-04-01T00:00:00Z')];
+    expect(windowWithin('HOUR', from, to)).toBe('DAY');
+    expect(windowWithin('MINUTE', from, from + 3_600_000)).toBe('MINUTE');
+    expect(windowWithin('MINUTE', from, from + 86_400_000)).toBe('HOUR');
+    expect(windowWithin('DAY', from, from + 1200 * 86_400_000)).toBe('MONTH');
   });
 });
 

@@ -91,7 +91,7 @@ export function brief(at: string | number | null | undefined, zone = prefs.zone)
   return `${p.day} ${p.month} ${p.year} ${clock(p)}`;
 }
 
-/** A period with both dates: `1 Nov 00:00 – 1 Dec 2026 00:00`; the first year only where it differs. */
+/** A period with its dates: `1 Nov 00:00 – 1 Dec 2026 00:00`, within a day `1 Dec 2026 07:00 – 08:00`; the first year only where it differs. */
 export function period(from: string | null | undefined, to: string | null | undefined, zone = prefs.zone): string {
   const text = (at: string, withYear: boolean) => {
     const p = parts(instant(at), zone);
@@ -100,6 +100,11 @@ export function period(from: string | null | undefined, to: string | null | unde
   };
   if (!from) return to ? `until ${text(to, true)}` : '–';
   if (!to) return `${text(from, true)} – no end`;
+  const [a, b] = [parts(instant(from), zone), parts(instant(to), zone)];
+  const isSameDay = a.year === b.year && a.month === b.month && a.day === b.day;
+  const hasSeconds = a.second !== '00' || b.second !== '00';
+  // An hour that a clock shows twice has its offset.
+  if (isSameDay && offset(instant(from), zone) === offset(instant(to), zone)) return `${text(from, true)} – ${clock(b, hasSeconds ? 'seconds' : 'minutes')}`;
   const isSameYear = parts(instant(from), zone).year === parts(instant(to), zone).year;
   return `${text(from, !isSameYear)} – ${text(to, true)}`;
 }

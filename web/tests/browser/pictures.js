@@ -18,14 +18,15 @@ const NOW = '2026-11-28T17:09:41Z';
 /** The share of pixels that may differ. */
 const DIFFERENT_MAX = 0.001;
 /** Parts that are not the same twice: instants, and the ports and folders of this run. */
-const MOVING = ['time', '.version', 'td.changed', '.cm-line:has-text("path:")', '.cm-line:has-text("url:")', 'pre.whole', 'pre.snippet'];
+const MOVING = ['time', '.period', '.version', 'td.changed', '.cm-line:has-text("path:")', '.cm-line:has-text("url:")', 'pre.whole', 'pre.snippet'];
 /** Such parts of single pages. */
-const OF_PAGE = { system: ['.figures b', '.gauge', '.gauge + p', 'dd', 'td.r'], start: ['main textarea', 'pre', 'code', '.row:has(code)'] };
+const OF_PAGE = { session: ['.head > span:has(time)', '.strip'], meter: ['.head > span:has(.period)'], system: ['.figures b', '.gauge', '.gauge + p', 'dd', 'td.r'], start: ['main textarea', 'pre', 'code', '.row:has(code)'] };
 
 /** Pages with instants of the machine's clock, whose texts are of another width on another day. */
 const OF_TODAY = ['audit'];
-/** The width that these get. */
+/** The width that these get, and that of every period. */
 const WIDTH = '72px';
+const WIDTH_OF_PERIOD = '240px';
 
 /** The sample pipelines with targets that take everything at once. */
 const onlyFiles = (folder) => Object.fromEntries(Object.entries(documents('', folder)).map(([name, text]) => [name, text.replace(/ *- \{ name: biller.*\n/, '')]));
@@ -80,10 +81,11 @@ async function walk(world, base, all, size, take) {
   for (const [name, path] of Object.entries(all)) {
     await one.go(path);
     await one.settled(300);
-    if (OF_TODAY.includes(name))
-      await one.page.evaluate((width) => {
-        for (const time of document.querySelectorAll('time')) Object.assign(time.style, { display: 'inline-block', width, overflow: 'hidden', whiteSpace: 'nowrap', verticalAlign: 'bottom' });
-      }, WIDTH);
+    const parts = { '.period': WIDTH_OF_PERIOD, ...(OF_TODAY.includes(name) ? { time: WIDTH } : {}) };
+    const fix = (all) => {
+      for (const [what, width] of Object.entries(all)) for (const part of document.querySelectorAll(what)) Object.assign(part.style, { display: 'inline-block', width, overflow: 'hidden', whiteSpace: 'nowrap', verticalAlign: 'bottom' });
+    };
+    await one.page.evaluate(fix, parts);
     for (const theme of size === 'desk' ? ['light', 'dark'] : ['light']) {
       await one.page.evaluate((chosen) => {
         document.documentElement.dataset.theme = chosen;

@@ -8,7 +8,7 @@ const { commonest, differences } = await import('../src/lib/compare');
 const { conditions, formOf, operators, sentence } = await import('../src/lib/conditions');
 const { along, left } = await import('../src/lib/flow');
 const { parse, write } = await import('../src/lib/json');
-const { boundaries, instantOf, oddity } = await import('../src/lib/schedule');
+const { boundaries, instantOf, instantOfText, oddity } = await import('../src/lib/schedule');
 const { changes, compared, ways } = await import('../src/lib/trial');
 const { period } = await import('../src/lib/time');
 const { bounds, stacks, windowFor, windowsOf, windowWithin } = await import('../src/lib/usage');
@@ -75,6 +75,17 @@ describe('periods', () => {
     expect(windowWithin('MINUTE', from, from + 3_600_000)).toBe('MINUTE');
     expect(windowWithin('MINUTE', from, from + 86_400_000)).toBe('HOUR');
     expect(windowWithin('DAY', from, from + 1200 * 86_400_000)).toBe('MONTH');
+  });
+});
+
+describe('wall times', () => {
+  test('a field is read in the zone of the page', () => {
+    expect(iso(instantOfText('2026-07-01T12:30', 'Europe/Oslo'))).toBe('2026-07-01T10:30:00.000Z');
+    expect(iso(instantOfText('2026-12-01', 'Asia/Kolkata'))).toBe('2026-11-30T18:30:00.000Z');
+    // An hour that is shown twice is the first one; one that is left out is the end of the gap.
+    expect(iso(instantOfText('2026-10-25T02:30', 'Europe/Oslo'))).toBe('2026-10-25T00:30:00.000Z');
+    expect(iso(instantOfText('2026-03-29T02:30', 'Europe/Oslo'))).toBe('2026-03-29T01:30:00.000Z');
+    expect(instantOfText('soon', 'UTC')).toBeNaN();
   });
 });
 

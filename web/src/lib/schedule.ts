@@ -4,7 +4,7 @@ import { offset, parts } from './time';
 import { daysIntoWeek, monthOf } from './wall';
 import type { Json } from './json';
 
-interface Wall { year: number; month: number; day: number; hour: number }
+interface Wall { year: number; month: number; day: number; hour: number; minute?: number }
 
 function minutes(at: number, zone: string): number {
   const [, sign, h, m] = /([+-])(\d\d):(\d\d)/.exec(offset(at, zone)) ?? ['', '+', '0', '0'];
@@ -13,12 +13,20 @@ function minutes(at: number, zone: string): number {
 
 /** Returns the instant at which a zone's clock shows a wall time; the first one if it shows it twice. */
 export function instantOf(wall: Wall, zone: string): number {
-  const naive = Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour);
+  const naive = Date.UTC(wall.year, wall.month - 1, wall.day, wall.hour, wall.minute ?? 0);
   const early = naive - minutes(naive - 86_400_000, zone) * 60_000;
   const late = naive - minutes(naive + 86_400_000, zone) * 60_000;
   const fits = [early, late].filter((at) => at + minutes(at, zone) * 60_000 === naive).sort((a, b) => a - b);
   // A wall time that does not exist is moved to the end of the gap.
   return fits[0] ?? Math.max(early, late);
+}
+
+/** Returns the instant of a wall time as fields have it, `2026-11-28T18:08`; NaN if it is none. */
+export function instantOfText(text: string, zone: string): number {
+  const found = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d))?/.exec(text);
+  if (!found) return NaN;
+  const [year, month, day, hour, minute] = found.slice(1).map((part) => parseInt(part ?? '0', 10));
+  return instantOf({ year, month, day, hour, minute }, zone);
 }
 
 /** Returns the midnight of a date; days beyond the end of a month are those of the next one. */

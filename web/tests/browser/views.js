@@ -91,6 +91,12 @@ export default async function views(world) {
   await wait(600);
   const text = await page.locator('.cm-content').first().innerText();
   check('a problem is fixed by its advice', !text.includes('meterTyps'), text.slice(-200));
+  // A letter over the whole text: the editor writes it without breaking the content policy.
+  await page.locator('.cm-content').first().click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('x');
+  await wait(600);
+  check('a letter replaces the whole text', (await page.locator('.cm-content').first().innerText()).trim() === 'x');
   check('no error on the way', !one.troubles.filter((trouble) => !/422/.test(trouble)).length, one.troubles.slice(0, 3).join(' | '));
   await one.close();
   await server.stop();

@@ -66,8 +66,8 @@ describe('periods', () => {
     expect(period('2026-12-01T00:00:00Z', '2027-01-01T00:00:00Z', 'UTC')).toBe('1 Dec 2026 00:00 – 1 Jan 2027 00:00');
     expect(period('2026-12-01T02:19:00Z', '2026-12-01T02:20:00Z', 'Asia/Kolkata')).toBe('1 Dec 2026 07:49 – 07:50');
     expect(period('2026-12-01T00:00:00Z', null, 'UTC')).toBe('1 Dec 2026 00:00 – no end');
-    // The hour that is shown twice: both instants with their dates.
-    expect(period('2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z', 'Europe/Oslo')).toBe('25 Oct 02:30 – 25 Oct 2026 02:30');
+    // The hour that is shown twice: both instants with their dates and offsets.
+    expect(period('2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z', 'Europe/Oslo')).toBe('25 Oct 2026 02:30 +02:00 – 25 Oct 2026 02:30 +01:00');
   });
   test('windows are as many as a chart shows', () => {
     const [from, to] = [Date.parse('2026-01-01T00:00:00Z'), Date.parse('2026-04-01T00:00:00Z')];

@@ -180,6 +180,12 @@ impl Recount {
             mediator.resume(flow, stage, std::iter::once(&answers));
         }
         steps.taps = std::mem::take(&mut flow.taps);
+        let mut noted = vec![0; plan.nodes.len()];
+        steps.taps.retain(|tap| {
+            let count: &mut usize = &mut noted[usize::from(tap.operator)];
+            *count += 1;
+            *count <= TAPS_MAX
+        });
         steps.stayed = flow.stayed().collect();
         steps.parked = std::mem::take(&mut flow.parked);
         steps.verdict = flow.verdicts().first().copied().unwrap_or_default();

@@ -103,10 +103,10 @@ export function period(from: string | null | undefined, to: string | null | unde
   const [a, b] = [parts(instant(from), zone), parts(instant(to), zone)];
   const isSameDay = a.year === b.year && a.month === b.month && a.day === b.day;
   const hasSeconds = a.second !== '00' || b.second !== '00';
-  // An hour that a clock shows twice has its offset.
+  // Where the clock changes within the day, an hour may be shown twice: both bounds have their dates and offsets.
   if (isSameDay && offset(instant(from), zone) === offset(instant(to), zone)) return `${text(from, true)} – ${clock(b, hasSeconds ? 'seconds' : 'minutes')}`;
-  const isSameYear = parts(instant(from), zone).year === parts(instant(to), zone).year;
-  return `${text(from, !isSameYear)} – ${text(to, true)}`;
+  if (isSameDay) return `${text(from, true)} ${offset(instant(from), zone)} – ${text(to, true)} ${offset(instant(to), zone)}`;
+  return `${text(from, a.year !== b.year)} – ${text(to, true)}`;
 }
 
 export function date(at: string | number | null | undefined, zone = prefs.zone): string {

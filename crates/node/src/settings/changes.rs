@@ -75,7 +75,10 @@ impl Installation {
     pub(crate) fn note_settings(&self) -> Result<(), Error> {
         let mut rows: Vec<(Vec<u8>, InForce)> = Vec::new();
         for (key, value) in self.catalog.scan(Table::Settings, b"", None, usize::MAX)? {
-            rows.push((key, kept(&value)?));
+            match kept(&value) {
+                Ok(row) => rows.push((key, row)),
+                Err(why) => tracing::warn!("settings of an earlier start cannot be read and are left out: {why}"),
+            }
         }
         let now = InForce { at: self.wall(), values: self.settings.shown() };
         if rows.last().is_none_or(|(_, last)| last.values != now.values) {
